@@ -1,0 +1,348 @@
+//! Where mapped rows are written to.
+//!
+//! A destination encodes, sends and decodes. It never retries, sleeps or batches, and it never sees the state:
+//! the engine does all of that, by the destination's [`Capability`] and the retry class of its errors.
+
+use std::fmt;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::capability::{Capability, Operation};
+use crate::error::{Error, Kind, Result};
+use crate::ids::{AccountId, BatchId, FieldName, JobToken, RemoteId, RunId};
+use crate::outcome::Receipt;
+use crate::record::{FieldType, Rows, Value};
+
+/// What is written to: an object of the service, and the field that identifies its records.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Target {
+    /// The object by its API name, such as `companies`.
+    pub object: String,
+    /// The field whose value identifies a record. It must be mapped.
+    pub match_on: FieldName,
+}
+
+impl Target {
+    /// Records of `object`, identified by the field `match_on`.
+    pub fn new(object: impl Into<String>, match_on: impl Into<FieldName>) -> Self {
+        Self { object: object.into(), match_on: match_on.into() }
+    }
+}
+
+/// How the service compares the values of a key field. Keys that it takes for equal must not be sent as two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyFolding {
+    /// Byte by byte.
+    #[default]
+    Exact,
+    /// Without regard to case and to white space at both ends.
+    CaselessTrimmed,
+}
+
+/// A field as the destination describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteField {
+    /// Its API name.
+    pub name: FieldName,
+    /// The service's own name for its type, for messages.
+    pub type_name: String,
+    /// The field types that can be written to it. Empty means any.
+    pub accepts: Vec<AcceptedType>,
+    /// Whether it can be written.
+    pub writable: bool,
+    /// Whether its values identify records, so that it can be matched on.
+    pub unique: bool,
+    /// How its values are compared when it is matched on.
+    pub folding: KeyFolding,
+}
+
+impl RemoteField {
+    /// A writable field that accepts every type and is not unique.
+    pub fn new(name: impl Into<FieldName>, type_name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            type_name: type_name.into(),
+            accepts: Vec::new(),
+            writable: true,
+            unique: false,
+            folding: KeyFolding::Exact,
+        }
+    }
+
+    /// Whether a mapped field of type `ty` can be written to it.
+    pub fn accepts(&self, ty: FieldType) -> bool {
+        self.accepts.is_empty() || self.accepts.iter().any(|accepted| accepted.matches(ty))
+    }
+}
+
+/// A field type without its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "named like the field types")]
+pub enum AcceptedType {
+    Text,
+    Integer,
+    Float,
+    Decimal,
+    Boolean,
+    Date,
+    Timestamp,
+    TextList,
+}
+
+impl AcceptedType {
+    fn matches(self, ty: FieldType) -> bool {
+        matches!(
+            (self, ty),
+            (AcceptedType::Text, FieldType::Text)
+                | (AcceptedType::Integer, FieldType::Integer)
+                | (AcceptedType::Float, FieldType::Float)
+                | (AcceptedType::Decimal, FieldType::Decimal { .. })
+                | (AcceptedType::Boolean, FieldType::Boolean)
+                | (AcceptedType::Date, FieldType::Date)
+                | (AcceptedType::Timestamp, FieldType::Timestamp)
+                | (AcceptedType::TextList, FieldType::TextList)
+        )
+    }
+}
+
+/// The fields of an object at the destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoteSchema {
+    /// All fields, writable or not.
+    pub fields: Vec<RemoteField>,
+}
+
+impl RemoteSchema {
+    /// A schema of `fields`.
+    pub fn new(fields: Vec<RemoteField>) -> Self {
+        Self { fields }
+    }
+
+    /// The field of that API name.
+    pub fn field(&self, name: &str) -> Option<&RemoteField> {
+        self.fields.iter().find(|field| field.name.as_str() == name)
+    }
+}
+
+/// Which records to read.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct LookupRequest {
+    /// The object and the field that `keys` are values of.
+    pub target: Target,
+    /// One row a key, with the single column [`Target::match_on`]; at most
+    /// [`lookup_rows`](Capability::lookup_rows).
+    pub keys: Rows,
+    /// The fields to read, with the types to read them as.
+    pub fields: Vec<(FieldName, FieldType)>,
+}
+
+impl LookupRequest {
+    /// A request for `fields` of the records with these keys.
+    pub fn new(target: Target, keys: Rows, fields: Vec<(FieldName, FieldType)>) -> Self {
+        Self { target, keys, fields }
+    }
+}
+
+impl Debug for LookupRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LookupRequest")
+            .field("target", &self.target)
+            .field("keys", &self.keys.len())
+            .field("fields", &self.fields)
+            .finish()
+    }
+}
+
+/// A record that a lookup found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// The row of [`LookupRequest::keys`] that it answers.
+    pub key: usize,
+    /// The record's own id.
+    pub id: RemoteId,
+}
+
+/// The answer to a lookup. A key without a match has no record; a key with several is ambiguous.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The matches, in any order.
+    pub matches: Vec<Match>,
+    /// The requested fields, one row a match in the order of `matches`, with the requested types. An empty
+    /// field is null.
+    pub fields: Rows,
+}
+
+/// Rows to write in one call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WriteBatch {
+    /// Derived from the content; the same in every attempt.
+    pub id: BatchId,
+    /// What to do with all of its rows.
+    pub operation: Operation,
+    /// Where.
+    pub target: Target,
+    /// The rows, at most as many as the operation's limit. Keys are present, not null and distinct, also
+    /// after the destination's own folding.
+    pub rows: Rows,
+}
+
+impl WriteBatch {
+    /// A batch of rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Internal`] if the target's key field is not among the fields.
+    pub fn new(id: BatchId, operation: Operation, target: Target, rows: Rows) -> Result<Self> {
+        if rows.schema().index_of(target.match_on.as_str()).is_err() {
+            return Err(Error::new(Kind::Internal, "make a batch", "the key field is not among the fields")
+                .with_context("field", &target.match_on));
+        }
+        Ok(Self { id, operation, target, rows })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The key of `row` as text, appended to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Internal`] if the key is null or has no text form; the engine never sends such a row.
+    pub fn key_text(&self, row: usize, out: &mut String) -> Result<()> {
+        let cell = self.rows.column_of(self.target.match_on.as_str()).map(|column| column.cell(row));
+        match cell {
+            Some(crate::record::Cell::Set(value)) if Value::write_text(&value, out) => Ok(()),
+            _ => Err(Error::new(Kind::Internal, "read a key", "the row has no usable key")
+                .with_context("field", &self.target.match_on)),
+        }
+    }
+}
+
+/// Persists the phase of a job before its next remote step.
+#[async_trait]
+pub trait Checkpoint: Debug + Send + Sync + 'static {
+    /// Returns once `token` is durable. A crash afterwards resumes from it.
+    ///
+    /// # Errors
+    ///
+    /// If the state cannot be written; the adapter must then stop.
+    async fn checkpoint(&self, token: JobToken) -> Result<()>;
+}
+
+/// What a call belongs to.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Context {
+    /// The run.
+    pub run: RunId,
+    /// 1 for the first attempt at the same rows.
+    pub attempt: u32,
+    checkpoint: Option<Arc<dyn Checkpoint>>,
+}
+
+impl Context {
+    /// A context of attempt 1 that stores no job phases.
+    pub fn new(run: RunId) -> Self {
+        Self { run, attempt: 1, checkpoint: None }
+    }
+
+    /// Sets the attempt.
+    #[must_use]
+    pub fn with_attempt(mut self, attempt: u32) -> Self {
+        self.attempt = attempt;
+        self
+    }
+
+    /// Sets where job phases are stored.
+    #[must_use]
+    pub fn with_checkpoint(mut self, checkpoint: Arc<dyn Checkpoint>) -> Self {
+        self.checkpoint = Some(checkpoint);
+        self
+    }
+
+    /// Makes a job phase durable before the next remote step.
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::checkpoint`]; [`Kind::Unsupported`] if the call is not part of a run.
+    pub async fn checkpoint(&self, token: JobToken) -> Result<()> {
+        match &self.checkpoint {
+            Some(checkpoint) => checkpoint.checkpoint(token).await,
+            None => Err(Error::new(Kind::Unsupported, "store a job phase", "this call is not part of a run")),
+        }
+    }
+}
+
+/// A service that rows are written to.
+///
+/// Dropping any returned future must leave no task behind. A call that was dropped after it was sent counts as
+/// sent with unknown fate.
+#[async_trait]
+pub trait Destination: Debug + Send + Sync + 'static {
+    /// A stable lower-case name of the kind of service, such as `hubspot`.
+    fn kind(&self) -> &'static str;
+
+    /// What it can do for `target`. Constant for an instance and a target, read before every run.
+    fn capability(&self, target: &Target) -> Capability;
+
+    /// Upper bound of the bytes that `row` adds to a request body of `operation`. Called only where the
+    /// operation has [`max_bytes`](crate::capability::OperationLimits::max_bytes); return 0 otherwise.
+    fn row_bytes(&self, target: &Target, operation: Operation, rows: &Rows, row: usize) -> usize;
+
+    /// Checks that the service answers and the credentials work, and tells whose account they lead to.
+    /// Never writes.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Unauthenticated`], [`Kind::Forbidden`], [`Kind::NotFound`] for the object,
+    /// [`Kind::Unavailable`].
+    async fn check(&self, target: &Target) -> Result<AccountId>;
+
+    /// The fields of the object. Never writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Destination::check`].
+    async fn describe(&self, target: &Target) -> Result<RemoteSchema>;
+
+    /// Reads records by key. Never writes.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Unsupported`] if [`lookup_rows`](Capability::lookup_rows) is `None`; else as
+    /// [`Destination::check`].
+    async fn lookup(&self, cx: &Context, request: LookupRequest) -> Result<Found>;
+
+    /// Writes one batch with one call.
+    ///
+    /// # Errors
+    ///
+    /// For the batch as a whole. The retry class says whether it may have been applied: an answer that was
+    /// lost after sending is [`Retry::Ambiguous`](crate::error::Retry::Ambiguous), never
+    /// [`Retry::Backoff`](crate::error::Retry::Backoff). [`Kind::Rejected`] makes the engine look for the bad
+    /// row by splitting the batch.
+    async fn write(&self, cx: &Context, batch: WriteBatch) -> Result<Receipt>;
+
+    /// Asks after a job that [`Destination::write`] left pending. Must answer, not hang, also for a job that is
+    /// finished or unknown.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::NotFound`] if the service does not know the job.
+    async fn resume(&self, cx: &Context, job: JobToken) -> Result<Receipt>;
+}
