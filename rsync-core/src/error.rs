@@ -274,7 +274,10 @@ mod tests {
         let error = Error::new(Kind::NotFound, "describe", "the object does not exist")
             .with_context("object", "compnies")
             .with_remedy("check the spelling");
-        assert_eq!(error.to_string(), "describe: the object does not exist [object: compnies]; fix: check the spelling");
+        assert_eq!(
+            error.to_string(),
+            "describe: the object does not exist [object: compnies]; fix: check the spelling"
+        );
     }
 
     #[test]

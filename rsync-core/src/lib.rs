@@ -1,18 +1,45 @@
-//! Under construction.
+#![doc = include_str!("../README.md")]
+
+mod batch;
 pub mod capability;
 pub mod clock;
 pub mod destination;
 pub mod error;
 pub mod event;
+pub mod guard;
+pub mod identity;
 pub mod ids;
+mod limit;
+pub mod mapping;
+pub mod memory;
+mod model;
 pub mod outcome;
+pub mod pipeline;
+pub mod plan;
+pub mod policy;
 pub mod record;
+pub mod report;
+pub mod retry;
+pub mod run;
 mod secret;
 pub mod source;
+pub mod state;
 
 pub use arrow;
 pub use capability::Capability;
-pub use destination::Destination;
+pub use destination::{Destination, Target};
 pub use error::{Error, Kind, Result, Retry};
+pub use event::{Event, Observer, Owner};
+pub use guard::Guard;
+pub use identity::HashKey;
+pub use mapping::{FieldMap, FieldRule, Mapping, NullRule};
+pub use model::Model;
+pub use pipeline::Pipeline;
+pub use plan::Plan;
+pub use policy::{Upsert, UpsertPolicy};
+pub use record::FieldType;
+pub use report::{Report, RunStatus};
+pub use run::Failure;
 pub use secret::Secret;
 pub use source::Source;
+pub use state::{EmbeddedStore, MemoryStore};

@@ -405,7 +405,8 @@ impl Rows {
             .presence
             .iter()
             .map(|bits| {
-                bits.as_ref().map(|bits| indices.values().iter().map(|i| bits.value(*i as usize)).collect::<BooleanBuffer>())
+                bits.as_ref()
+                    .map(|bits| indices.values().iter().map(|i| bits.value(*i as usize)).collect::<BooleanBuffer>())
             })
             .collect();
         Ok(Self { batch, presence })

@@ -1,0 +1,521 @@
+//! Who a row is, and what it says: keyed hashes of keys, rows and fields.
+//!
+//! Values are hashed over an encoding of our own, version [`ENCODING`]: a type tag, then the value in a form
+//! that does not depend on the column's layout; texts carry their length. So a null differs from an empty
+//! text, `("ab", "c")` from `("a", "bc")`, and a decimal keeps its hash when its scale is widened.
+//!
+//! The hashes are SipHash under keys derived from the state's [`HashKey`]. Without that key, stored hashes
+//! cannot be matched against guessed addresses or values.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use siphasher::sip::SipHasher13;
+use siphasher::sip128::SipHasher24;
+use zeroize::Zeroizing;
+
+use crate::destination::KeyFolding;
+use crate::error::{Error, Kind, Result};
+use crate::ids::{ColumnName, FieldName, KeyHash};
+use crate::mapping::key_column;
+use crate::model::column;
+use crate::record::{FieldType, Rows};
+
+/// The version of the encoding that is hashed.
+pub const ENCODING: u32 = 1;
+
+/// The secret under which keys and values are hashed in the state. Losing it makes the state useless; keep it
+/// apart from the state, with other secrets of the host.
+#[derive(Clone)]
+pub struct HashKey(Zeroizing<[u8; 16]>);
+
+impl HashKey {
+    /// A key of the host's own: 16 bytes that nobody can guess.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Reads the key from a file of 32 hexadecimal digits; makes the file, readable by its owner only, with a
+    /// fresh key if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::InvalidConfig`] if the file holds something else or cannot be read or made.
+    pub fn load_or_create(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let fail = |message: &'static str| Error::new(Kind::InvalidConfig, "load the hash key", message);
+        let mut bytes = Zeroizing::new([0; 16]);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(path) {
+            Ok(mut file) => {
+                getrandom::fill(&mut *bytes).map_err(|_| fail("the system has no randomness to give"))?;
+                let text = Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+                file.write_all(text.as_bytes())
+                    .and_then(|()| file.sync_all())
+                    .map_err(|e| fail("the new key file cannot be written").with_source(e))?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let text = Zeroizing::new(
+                    fs::read_to_string(path).map_err(|e| fail("the key file cannot be read").with_source(e))?,
+                );
+                let digits = text.trim().as_bytes();
+                let (pairs, rest) = digits.as_chunks::<2>();
+                if pairs.len() != 16 || !rest.is_empty() {
+                    return Err(fail("the key file does not hold 32 hexadecimal digits")
+                        .with_remedy("restore the key that the state was made with"));
+                }
+                for (byte, pair) in bytes.iter_mut().zip(pairs) {
+                    *byte = std::str::from_utf8(pair)
+                        .ok()
+                        .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                        .ok_or_else(|| fail("the key file does not hold 32 hexadecimal digits"))?;
+                }
+            }
+            Err(e) => {
+                return Err(fail("the key file cannot be made")
+                    .with_remedy("name a file in a folder that this process may write")
+                    .with_source(e));
+            }
+        }
+        Ok(Self(bytes))
+    }
+
+    fn derive(&self, purpose: &str) -> [u8; 16] {
+        let hash: u128 = SipHasher24::new_with_key(&self.0).hash(purpose.as_bytes()).into();
+        hash.to_le_bytes()
+    }
+
+    /// A number that tells this key from others without telling the key.
+    pub(crate) fn check(&self) -> u64 {
+        SipHasher13::new_with_key(&self.derive("check")).hash(b"rsync")
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey(redacted)")
+    }
+}
+
+mod tag {
+    pub(super) const ABSENT: u8 = 0;
+    pub(super) const CLEAR: u8 = 1;
+    pub(super) const INTEGER: u8 = 2;
+    pub(super) const TEXT: u8 = 3;
+    pub(super) const BOOLEAN: u8 = 4;
+    pub(super) const FLOAT: u8 = 5;
+    pub(super) const DECIMAL: u8 = 6;
+    pub(super) const DATE: u8 = 7;
+    pub(super) const TIMESTAMP: u8 = 8;
+    pub(super) const LIST: u8 = 9;
+}
+
+/// Key as the destination compares it.
+pub(crate) fn fold(text: &str, folding: KeyFolding, out: &mut String) {
+    match folding {
+        KeyFolding::Exact => out.push_str(text),
+        KeyFolding::CaselessTrimmed => out.extend(text.trim().chars().flat_map(char::to_lowercase)),
+    }
+}
+
+/// Appends the encoding of one column's cells to rows of a buffer, one row after the other. `rows[i]` is the
+/// buffer of row `i`.
+fn encode_column(array: &ArrayRef, present: impl Fn(usize) -> bool, mut put: impl FnMut(usize, u8, &[u8])) {
+    let n = array.len();
+    macro_rules! each {
+        ($tag:expr, $array:expr, |$value:ident| $bytes:expr) => {{
+            let array = $array;
+            for row in 0..n {
+                if !present(row) {
+                    put(row, tag::ABSENT, &[]);
+                } else if array.is_null(row) {
+                    put(row, tag::CLEAR, &[]);
+                } else {
+                    let $value = array.value(row);
+                    put(row, $tag, $bytes.as_ref());
+                }
+            }
+        }};
+    }
+    match FieldType::from_arrow(array.data_type()) {
+        Some(FieldType::Integer) => each!(tag::INTEGER, array.as_primitive::<Int64Type>(), |v| v.to_le_bytes()),
+        Some(FieldType::Text) => each!(tag::TEXT, array.as_string::<i32>(), |v| v.as_bytes()),
+        Some(FieldType::Boolean) => each!(tag::BOOLEAN, array.as_boolean(), |v| [u8::from(v)]),
+        // Negative zero equals zero.
+        Some(FieldType::Float) => {
+            each!(tag::FLOAT, array.as_primitive::<Float64Type>(), |v| (v + 0.0).to_bits().to_le_bytes());
+        }
+        Some(FieldType::Decimal { scale, .. }) => {
+            each!(tag::DECIMAL, array.as_primitive::<Decimal128Type>(), |v| decimal_bytes(v, scale));
+        }
+        Some(FieldType::Date) => each!(tag::DATE, array.as_primitive::<Date32Type>(), |v| v.to_le_bytes()),
+        Some(FieldType::Timestamp) => {
+            each!(tag::TIMESTAMP, array.as_primitive::<TimestampMicrosecondType>(), |v| v.to_le_bytes());
+        }
+        Some(FieldType::TextList) => each!(tag::LIST, array.as_list::<i32>(), |v| list_bytes(v.as_string::<i32>())),
+        // `Rows` holds no other types.
+        None => {}
+    }
+}
+
+/// Without trailing zeros behind the point, so that widening the scale changes nothing.
+fn decimal_bytes(mut unscaled: i128, mut scale: i8) -> [u8; 17] {
+    while scale > 0 && unscaled % 10 == 0 {
+        unscaled /= 10;
+        scale -= 1;
+    }
+    let mut bytes = [0; 17];
+    bytes[..16].copy_from_slice(&unscaled.to_le_bytes());
+    bytes[16] = scale.to_le_bytes()[0];
+    bytes
+}
+
+fn list_bytes(items: &StringArray) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for item in items.iter().flatten() {
+        bytes.extend_from_slice(&(item.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(item.as_bytes());
+    }
+    bytes
+}
+
+/// Rows side by side in one buffer, and where each of their fields ends.
+#[derive(Debug, Default)]
+struct Encoded {
+    bytes: Vec<u8>,
+    /// `ends[field][row]`.
+    ends: Vec<Vec<u32>>,
+    starts: Vec<u32>,
+}
+
+/// Bytes before a value: its tag and its length.
+const HEADER: usize = 5;
+
+/// Rows that are encoded at once: few enough to stay in the processor's cache.
+const CHUNK: usize = 1024;
+
+impl Encoded {
+    /// Encodes rows column by column. Every row begins with `prefix`.
+    fn fill(&mut self, rows: &Rows, prefix: &[u8]) {
+        let (n, width) = (rows.len(), rows.batch().num_columns());
+        let mut lengths = vec![prefix.len() as u32; n];
+        for index in 0..width {
+            let presence = rows.presence(index);
+            encode_column(
+                rows.batch().column(index),
+                |row| presence.is_none_or(|bits| bits.value(row)),
+                |row, _, value| lengths[row] += (HEADER + value.len()) as u32,
+            );
+        }
+        self.starts.clear();
+        let mut end = 0;
+        for length in &lengths {
+            self.starts.push(end);
+            end += length;
+        }
+        self.bytes.clear();
+        self.bytes.resize(end as usize, 0);
+        let mut cursors = self.starts.clone();
+        for cursor in &mut cursors {
+            let at = *cursor as usize;
+            self.bytes[at..at + prefix.len()].copy_from_slice(prefix);
+            *cursor += prefix.len() as u32;
+        }
+        self.ends.resize_with(width, Vec::new);
+        for index in 0..width {
+            let presence = rows.presence(index);
+            encode_column(
+                rows.batch().column(index),
+                |row| presence.is_none_or(|bits| bits.value(row)),
+                |row, tag, value| {
+                    let at = cursors[row] as usize;
+                    self.bytes[at] = tag;
+                    self.bytes[at + 1..at + HEADER].copy_from_slice(&(value.len() as u32).to_le_bytes());
+                    self.bytes[at + HEADER..at + HEADER + value.len()].copy_from_slice(value);
+                    cursors[row] += (HEADER + value.len()) as u32;
+                },
+            );
+            self.ends[index].clone_from(&cursors);
+        }
+    }
+
+    fn row(&self, row: usize) -> &[u8] {
+        let end = self.ends.last().map_or(self.starts[row], |ends| ends[row]);
+        &self.bytes[self.starts[row] as usize..end as usize]
+    }
+
+    fn field(&self, row: usize, field: usize, prefix: usize) -> &[u8] {
+        let start = if field == 0 { self.starts[row] + prefix as u32 } else { self.ends[field - 1][row] };
+        &self.bytes[start as usize..self.ends[field][row] as usize]
+    }
+}
+
+/// Hashes mapped rows.
+#[derive(Debug)]
+pub(crate) struct Fingerprints {
+    row: SipHasher13,
+    fields: Vec<SipHasher13>,
+    /// Ties a row hash to the fields it is over.
+    prefix: [u8; 8],
+}
+
+impl Fingerprints {
+    pub(crate) fn new(key: &HashKey, fields: &[FieldName]) -> Self {
+        let row = SipHasher13::new_with_key(&key.derive("row"));
+        let mut names = Vec::new();
+        for field in fields {
+            names.extend_from_slice(&(field.as_str().len() as u32).to_le_bytes());
+            names.extend_from_slice(field.as_str().as_bytes());
+        }
+        let hashers =
+            fields.iter().map(|field| SipHasher13::new_with_key(&key.derive(&format!("field {field}")))).collect();
+        Self { prefix: row.hash(&names).to_le_bytes(), row, fields: hashers }
+    }
+
+    /// A hash of each row, never 0.
+    pub(crate) fn rows(&self, rows: &Rows) -> Vec<u64> {
+        let mut hashes = Vec::with_capacity(rows.len());
+        let mut encoded = Encoded::default();
+        for from in (0..rows.len()).step_by(CHUNK) {
+            let chunk = rows.slice(from, CHUNK.min(rows.len() - from));
+            encoded.fill(&chunk, &self.prefix);
+            hashes.extend((0..chunk.len()).map(|row| self.row.hash(encoded.row(row)).max(1)));
+        }
+        hashes
+    }
+
+    /// A hash of each cell, row after row; 0 for an absent cell, never 0 for another.
+    pub(crate) fn fields(&self, rows: &Rows) -> Vec<u64> {
+        let mut hashes = Vec::with_capacity(rows.len() * self.fields.len());
+        let mut encoded = Encoded::default();
+        for from in (0..rows.len()).step_by(CHUNK) {
+            let chunk = rows.slice(from, CHUNK.min(rows.len() - from));
+            encoded.fill(&chunk, &self.prefix);
+            for row in 0..chunk.len() {
+                for (index, hasher) in self.fields.iter().enumerate() {
+                    let cell = encoded.field(row, index, self.prefix.len());
+                    hashes.push(if cell.first() == Some(&tag::ABSENT) { 0 } else { hasher.hash(cell).max(1) });
+                }
+            }
+        }
+        hashes
+    }
+}
+
+/// Hashes keys of models.
+#[derive(Debug)]
+pub(crate) struct KeyHasher {
+    hasher: SipHasher24,
+    columns: Vec<ColumnName>,
+    folding: KeyFolding,
+}
+
+impl KeyHasher {
+    pub(crate) fn new(key: &HashKey, columns: &[ColumnName], folding: KeyFolding) -> Self {
+        Self { hasher: SipHasher24::new_with_key(&key.derive("key")), columns: columns.to_vec(), folding }
+    }
+
+    /// What the hashes mean, for the state's binding.
+    pub(crate) fn describe(&self) -> String {
+        let columns: Vec<&str> = self.columns.iter().map(ColumnName::as_str).collect();
+        let folding = match self.folding {
+            KeyFolding::Exact => "exact",
+            KeyFolding::CaselessTrimmed => "caseless-trimmed",
+        };
+        format!("{} ({folding}, encoding {ENCODING})", columns.join(", "))
+    }
+
+    /// The key of each row, `None` where a part of it is null or blank.
+    pub(crate) fn hash(&self, batch: &RecordBatch) -> Result<Vec<Option<KeyHash>>> {
+        let columns = self.columns.iter().map(|name| key_column(&column(batch, name)?)).collect::<Result<Vec<_>>>()?;
+        Ok(self.hash_columns(&columns, batch.num_rows()))
+    }
+
+    /// The value of one mapped field as a key, `None` where there is none.
+    pub(crate) fn hash_field(&self, rows: &Rows, field: usize) -> Vec<Option<KeyHash>> {
+        self.hash_columns(std::slice::from_ref(rows.batch().column(field)), rows.len())
+    }
+
+    fn hash_columns(&self, columns: &[ArrayRef], n: usize) -> Vec<Option<KeyHash>> {
+        let mut usable = vec![true; n];
+        let mut scratch = vec![Vec::new(); n.min(CHUNK)];
+        let mut hashes = Vec::with_capacity(n);
+        let mut folded = String::new();
+        for from in (0..n).step_by(CHUNK) {
+            let len = CHUNK.min(n - from);
+            scratch[..len].iter_mut().for_each(Vec::clear);
+            for array in columns {
+                let array = array.slice(from, len);
+                encode_column(
+                    &array,
+                    |_| true,
+                    |row, tag, value| {
+                        let mut value = value;
+                        if tag == tag::TEXT {
+                            let text = std::str::from_utf8(value).unwrap_or_default();
+                            // A blank key would match records that have none.
+                            usable[from + row] &= !text.trim().is_empty();
+                            if self.folding != KeyFolding::Exact {
+                                folded.clear();
+                                fold(text, self.folding, &mut folded);
+                                value = folded.as_bytes();
+                            }
+                        }
+                        usable[from + row] &= tag != tag::CLEAR;
+                        let out = &mut scratch[row];
+                        out.push(tag);
+                        out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+                        out.extend_from_slice(value);
+                    },
+                );
+            }
+            hashes.extend(
+                (0..len).map(|row| usable[from + row].then(|| KeyHash(self.hasher.hash(&scratch[row]).into()))),
+            );
+        }
+        hashes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use arrow::array::{Decimal128Array, Float64Array, Int32Array, Int64Array};
+    use arrow::buffer::BooleanBuffer;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key() -> HashKey {
+        HashKey::from_bytes(*b"0123456789abcdef")
+    }
+
+    fn rows(columns: Vec<(&str, ArrayRef)>) -> Rows {
+        Rows::new(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap())
+            .unwrap()
+    }
+
+    fn names(rows: &Rows) -> Vec<FieldName> {
+        rows.schema().fields().iter().map(|field| FieldName::new(field.name())).collect()
+    }
+
+    fn row_hashes(rows: &Rows) -> Vec<u64> {
+        Fingerprints::new(&key(), &names(rows)).rows(rows)
+    }
+
+    fn texts(values: Vec<Option<&str>>) -> ArrayRef {
+        Arc::new(StringArray::from(values))
+    }
+
+    #[test]
+    fn s16_different_rows_have_different_hashes() {
+        let all = rows(vec![
+            ("a", texts(vec![Some("ab"), Some("a"), None, Some(""), Some("abc"), Some("")])),
+            ("b", texts(vec![Some("c"), Some("bc"), Some("abc"), Some("abc"), Some(""), None])),
+        ]);
+        let masked = all.clone().with_presence(1, BooleanBuffer::from(vec![true, true, true, true, true, false]));
+        let mut seen: HashSet<u64> = row_hashes(&all).into_iter().collect();
+        assert_eq!(seen.len(), 6);
+        assert!(seen.insert(row_hashes(&masked)[5]), "absent differs from cleared");
+        let swapped = rows(vec![("b", texts(vec![Some("ab")])), ("a", texts(vec![Some("c")]))]);
+        assert!(seen.insert(row_hashes(&swapped)[0]), "field names count");
+    }
+
+    #[test]
+    fn f59_a_wider_type_is_no_change() {
+        let narrow = Decimal128Array::from(vec![2985, 0, -500]).with_precision_and_scale(10, 2).unwrap();
+        let wide = Decimal128Array::from(vec![29850, 0, -5000]).with_precision_and_scale(38, 3).unwrap();
+        assert_eq!(row_hashes(&rows(vec![("x", Arc::new(narrow))])), row_hashes(&rows(vec![("x", Arc::new(wide))])));
+        let zeros = Float64Array::from(vec![0.0, -0.0]);
+        let hashes = row_hashes(&rows(vec![("x", Arc::new(zeros))]));
+        assert_eq!(hashes[0], hashes[1]);
+        let hasher = KeyHasher::new(&key(), &["id".into()], KeyFolding::Exact);
+        let batch = |array: ArrayRef| RecordBatch::try_from_iter([("id", array)]).unwrap();
+        assert_eq!(
+            hasher.hash(&batch(Arc::new(Int32Array::from(vec![5])))).unwrap(),
+            hasher.hash(&batch(Arc::new(Int64Array::from(vec![5])))).unwrap(),
+        );
+    }
+
+    #[test]
+    fn a_field_hash_tells_what_changed() {
+        let fingerprints = Fingerprints::new(&key(), &["a".into(), "b".into()]);
+        let before = rows(vec![("a", texts(vec![Some("x")])), ("b", texts(vec![Some("x")]))]);
+        let after = rows(vec![("a", texts(vec![Some("x")])), ("b", texts(vec![Some("y")]))]);
+        let (before, after) = (fingerprints.fields(&before), fingerprints.fields(&after));
+        assert_eq!(before[0], after[0]);
+        assert_ne!(before[1], after[1]);
+        assert_ne!(before[0], before[1], "the same value in two fields has two hashes");
+        let absent = rows(vec![("a", texts(vec![Some("x")])), ("b", texts(vec![Some("x")]))])
+            .with_presence(1, BooleanBuffer::from(vec![false]));
+        assert_eq!(fingerprints.fields(&absent)[1], 0);
+    }
+
+    #[test]
+    fn f22_f23_blank_keys_are_none_and_folded_keys_meet() {
+        let batch = RecordBatch::try_from_iter_with_nullable([(
+            "id",
+            texts(vec![Some("Ada@x.com"), Some(" ada@X.com "), Some(""), Some(" \t"), None]),
+            true,
+        )])
+        .unwrap();
+        let exact = KeyHasher::new(&key(), &["id".into()], KeyFolding::Exact).hash(&batch).unwrap();
+        let folded = KeyHasher::new(&key(), &["id".into()], KeyFolding::CaselessTrimmed).hash(&batch).unwrap();
+        assert!(exact[0].is_some() && exact[0] != exact[1]);
+        assert!(folded[0].is_some() && folded[0] == folded[1]);
+        assert_eq!(&exact[2..], [None, None, None]);
+    }
+
+    #[test]
+    fn s15_another_hash_key_gives_other_hashes() {
+        let other = HashKey::from_bytes(*b"another key 1234");
+        let batch = RecordBatch::try_from_iter([("id", texts(vec![Some("ada@example.com")]))]).unwrap();
+        let hash = |key: &HashKey| KeyHasher::new(key, &["id".into()], KeyFolding::Exact).hash(&batch).unwrap();
+        assert_ne!(hash(&key()), hash(&other));
+        assert_ne!(key().check(), other.check());
+        assert_eq!(format!("{:?}", key()), "HashKey(redacted)");
+    }
+
+    #[test]
+    fn hashes_of_this_encoding_never_drift() {
+        let row = rows(vec![
+            ("id", Arc::new(Int64Array::from(vec![7])) as ArrayRef),
+            ("name", texts(vec![Some("Ada")])),
+            ("note", texts(vec![None])),
+        ]);
+        assert_eq!(row_hashes(&row), [GOLDEN_ROW]);
+        let batch = RecordBatch::try_from_iter([("id", texts(vec![Some("ada@example.com")]))]).unwrap();
+        let hash = KeyHasher::new(&key(), &["id".into()], KeyFolding::Exact).hash(&batch).unwrap();
+        assert_eq!(hash, [Some(KeyHash(GOLDEN_KEY))]);
+    }
+
+    const GOLDEN_ROW: u64 = 202195167470972975;
+    const GOLDEN_KEY: u128 = 0x71c9_d20b_6578_eff3_a2ac_3473_be2b_69a5;
+
+    proptest! {
+        #[test]
+        fn s16_rows_hash_alike_only_if_they_are_alike(
+            a in prop::collection::vec((prop::option::of(".{0,6}"), prop::option::of(any::<i64>())), 1..40)
+        ) {
+            let all = rows(vec![
+                ("t", Arc::new(a.iter().map(|(t, _)| t.clone()).collect::<StringArray>()) as ArrayRef),
+                ("i", Arc::new(a.iter().map(|(_, i)| *i).collect::<Int64Array>())),
+            ]);
+            let hashes = row_hashes(&all);
+            for i in 0..a.len() {
+                for j in 0..i {
+                    prop_assert_eq!(a[i] == a[j], hashes[i] == hashes[j]);
+                }
+            }
+        }
+    }
+}

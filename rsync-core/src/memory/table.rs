@@ -1,0 +1,130 @@
+//! Records of the in-memory destination: owned values, and their way back into Arrow columns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListBuilder, StringArray,
+    StringBuilder, TimestampMicrosecondArray,
+};
+
+use crate::destination::KeyFolding;
+use crate::error::{Error, Kind, Result};
+use crate::record::{FieldType, Value};
+
+/// The records of one object by folded key.
+pub(super) type Table = BTreeMap<String, Record>;
+
+#[derive(Clone, Default)]
+pub(super) struct Record {
+    /// The key as it was first written.
+    pub(super) key: String,
+    pub(super) id: u64,
+    pub(super) fields: BTreeMap<String, Stored>,
+    pub(super) writes: u64,
+}
+
+/// A value that outlives its batch.
+#[derive(Clone, PartialEq)]
+pub(super) enum Stored {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Decimal { unscaled: i128, scale: i8 },
+    Boolean(bool),
+    Date(i32),
+    Timestamp(i64),
+    TextList(Vec<String>),
+}
+
+impl Stored {
+    pub(super) fn new(value: &Value<'_>) -> Self {
+        match value {
+            Value::Text(text) => Stored::Text((*text).to_owned()),
+            Value::Integer(number) => Stored::Integer(*number),
+            Value::Float(number) => Stored::Float(*number),
+            Value::Decimal { unscaled, scale } => Stored::Decimal { unscaled: *unscaled, scale: *scale },
+            Value::Boolean(flag) => Stored::Boolean(*flag),
+            Value::Date(days) => Stored::Date(*days),
+            Value::Timestamp(micros) => Stored::Timestamp(*micros),
+            Value::TextList(items) => Stored::TextList(items.iter().map(|item| (*item).to_owned()).collect()),
+        }
+    }
+
+    fn value(&self) -> Value<'_> {
+        match self {
+            Stored::Text(text) => Value::Text(text),
+            Stored::Integer(number) => Value::Integer(*number),
+            Stored::Float(number) => Value::Float(*number),
+            Stored::Decimal { unscaled, scale } => Value::Decimal { unscaled: *unscaled, scale: *scale },
+            Stored::Boolean(flag) => Value::Boolean(*flag),
+            Stored::Date(days) => Value::Date(*days),
+            Stored::Timestamp(micros) => Value::Timestamp(*micros),
+            Stored::TextList(items) => Value::TextList(items.iter().map(String::as_str).collect()),
+        }
+    }
+
+    /// The value as [`Value::write_text`] writes it; `None` if it has no text.
+    pub(super) fn text(&self) -> Option<String> {
+        let mut out = String::new();
+        self.value().write_text(&mut out).then_some(out)
+    }
+}
+
+/// The form under which a key is compared.
+pub(super) fn fold(key: &str, folding: KeyFolding) -> String {
+    match folding {
+        KeyFolding::Exact => key.to_owned(),
+        KeyFolding::CaselessTrimmed => key.trim().to_lowercase(),
+    }
+}
+
+/// A column of stored values, `None` where a record lacks the field.
+pub(super) fn column(field: &str, ty: FieldType, values: &[Option<&Stored>]) -> Result<ArrayRef> {
+    let mismatch = || {
+        Error::new(Kind::SchemaMismatch, "look up", "a stored value does not have the requested type")
+            .with_context("field", field)
+            .with_context("type", ty)
+            .with_remedy("ask for the type that was written, or for text")
+    };
+    macro_rules! typed {
+        ($array:ident, $pattern:pat $(if $guard:expr)? => $out:expr) => {
+            values
+                .iter()
+                .map(|value| match value {
+                    None => Ok(None),
+                    Some($pattern) $(if $guard)? => Ok(Some($out)),
+                    Some(_) => Err(mismatch()),
+                })
+                .collect::<Result<$array>>()?
+        };
+    }
+    Ok(match ty {
+        FieldType::Text => {
+            let texts = values.iter().map(|value| value.map(|stored| stored.text().ok_or_else(mismatch)).transpose());
+            Arc::new(texts.collect::<Result<StringArray>>()?)
+        }
+        FieldType::Integer => Arc::new(typed!(Int64Array, Stored::Integer(number) => *number)),
+        FieldType::Float => Arc::new(typed!(Float64Array, Stored::Float(number) => *number)),
+        FieldType::Decimal { precision, scale } => {
+            let digits = typed!(Decimal128Array, Stored::Decimal { unscaled, scale: s } if *s == scale => *unscaled);
+            Arc::new(digits.with_precision_and_scale(precision, scale).map_err(|e| mismatch().with_source(e))?)
+        }
+        FieldType::Boolean => Arc::new(typed!(BooleanArray, Stored::Boolean(flag) => *flag)),
+        FieldType::Date => Arc::new(typed!(Date32Array, Stored::Date(days) => *days)),
+        FieldType::Timestamp => {
+            Arc::new(typed!(TimestampMicrosecondArray, Stored::Timestamp(micros) => *micros).with_timezone("UTC"))
+        }
+        FieldType::TextList => {
+            let mut lists = ListBuilder::new(StringBuilder::new());
+            for value in values {
+                match value {
+                    None => lists.append_null(),
+                    Some(Stored::TextList(items)) => lists.append_value(items.iter().map(Some)),
+                    Some(_) => return Err(mismatch()),
+                }
+            }
+            Arc::new(lists.finish())
+        }
+    })
+}

@@ -1,0 +1,256 @@
+//! A sync, put together by the host.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
+use crate::destination::{Destination, Target};
+use crate::error::{Error, Kind, Problem, Result};
+use crate::event::{Observer, Owner};
+use crate::guard::Guard;
+use crate::identity::HashKey;
+use crate::ids::SyncId;
+use crate::mapping::Mapping;
+use crate::model::Model;
+use crate::policy::{Upsert, UpsertPolicy};
+use crate::retry::RetryPolicy;
+use crate::source::Source;
+use crate::state::StateStore;
+
+/// A sync: one model, one mapping, one object at one destination.
+///
+/// [`Pipeline::plan`] reads the model and says what would be done; [`Pipeline::apply`] does it. Nothing else
+/// writes.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(crate) sync: SyncId,
+    pub(crate) owner: Owner,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) model: Model,
+    pub(crate) mapping: Arc<dyn Mapping>,
+    pub(crate) policy: Arc<dyn UpsertPolicy>,
+    pub(crate) guards: Vec<Arc<dyn Guard>>,
+    pub(crate) destination: Arc<dyn Destination>,
+    pub(crate) target: Target,
+    pub(crate) store: Arc<dyn StateStore>,
+    pub(crate) hash_key: HashKey,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) randomness: Arc<dyn Randomness>,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) job_deadline: Duration,
+}
+
+impl Pipeline {
+    /// Begins a sync of that name. The name goes with the stored state, so keep it.
+    pub fn builder(name: impl Into<String>) -> PipelineBuilder {
+        PipelineBuilder {
+            name: name.into(),
+            owner: None,
+            source: None,
+            model: None,
+            mapping: None,
+            policy: Arc::new(Upsert::new()),
+            guards: Vec::new(),
+            destination: None,
+            target: None,
+            state: None,
+            observers: Vec::new(),
+            clock: None,
+            randomness: Arc::new(SystemRandomness),
+            retry: RetryPolicy::default(),
+        }
+    }
+
+    /// Its name.
+    pub fn sync(&self) -> &SyncId {
+        &self.sync
+    }
+
+    /// Who answers for it.
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+}
+
+/// Collects the parts of a [`Pipeline`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct PipelineBuilder {
+    name: String,
+    owner: Option<Owner>,
+    source: Option<Arc<dyn Source>>,
+    model: Option<Model>,
+    mapping: Option<Arc<dyn Mapping>>,
+    policy: Arc<dyn UpsertPolicy>,
+    guards: Vec<Arc<dyn Guard>>,
+    destination: Option<Arc<dyn Destination>>,
+    target: Option<Target>,
+    state: Option<(Arc<dyn StateStore>, HashKey)>,
+    observers: Vec<Arc<dyn Observer>>,
+    clock: Option<Arc<dyn Clock>>,
+    randomness: Arc<dyn Randomness>,
+    retry: RetryPolicy,
+}
+
+impl PipelineBuilder {
+    /// Who is told when the sync fails or is held. Required.
+    pub fn owner(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// Where the model is read from. Required.
+    pub fn source(mut self, source: impl Source) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// The model and its key. Required.
+    pub fn model(mut self, model: Model) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Which columns become which fields. Required.
+    pub fn mapping(mut self, mapping: impl Mapping) -> Self {
+        self.mapping = Some(Arc::new(mapping));
+        self
+    }
+
+    /// What is written. Default: [`Upsert`].
+    pub fn policy(mut self, policy: impl UpsertPolicy) -> Self {
+        self.policy = Arc::new(policy);
+        self
+    }
+
+    /// Adds a check of every plan.
+    pub fn guard(mut self, guard: impl Guard) -> Self {
+        self.guards.push(Arc::new(guard));
+        self
+    }
+
+    /// Where rows are written to. Required.
+    pub fn destination(mut self, destination: impl Destination, target: Target) -> Self {
+        self.destination = Some(Arc::new(destination));
+        self.target = Some(target);
+        self
+    }
+
+    /// As [`PipelineBuilder::destination`], for a destination that several pipelines share.
+    pub fn shared_destination(mut self, destination: Arc<dyn Destination>, target: Target) -> Self {
+        self.destination = Some(destination);
+        self.target = Some(target);
+        self
+    }
+
+    /// Where the state is kept, and the secret it is hashed with. Required.
+    pub fn state(mut self, store: impl StateStore, key: HashKey) -> Self {
+        self.state = Some((Arc::new(store), key));
+        self
+    }
+
+    /// Adds a receiver of events.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// Sets how often and how long failed calls are tried again.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// Sets the clock. Default: the system's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Sets the source of jitter and run ids. Default: the system's.
+    pub fn randomness(mut self, randomness: impl Randomness) -> Self {
+        self.randomness = Arc::new(randomness);
+        self
+    }
+
+    /// Checks that everything is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::InvalidConfig`] with all problems at once.
+    pub fn build(self) -> Result<Pipeline> {
+        let mut problems = Vec::new();
+        let mut missing = |at: &str, absent: bool, fix: &str| {
+            if absent {
+                problems.push(Problem::new(at, "it is not set", fix));
+            }
+        };
+        missing(
+            "owner",
+            self.owner.is_none(),
+            "say who is told when the sync fails: .owner(Owner::new(team, contact))",
+        );
+        missing("source", self.source.is_none(), "name the source: .source(...)");
+        missing("model", self.model.is_none(), "name the model and its key: .model(Model::new(name).key([column]))");
+        missing("mapping", self.mapping.is_none(), "map columns to fields: .mapping(FieldMap::new().field(...))");
+        missing("destination", self.destination.is_none(), "name the destination: .destination(..., Target::new(...))");
+        missing("state", self.state.is_none(), "say where the state is kept: .state(EmbeddedStore::new(folder)?, key)");
+        if let Some(owner) = &self.owner
+            && (owner.team.trim().is_empty() || owner.contact.trim().is_empty())
+        {
+            problems.push(Problem::new("owner", "team or contact is blank", "name a team and how to reach it"));
+        }
+        if let Some(target) = &self.target {
+            if target.object.trim().is_empty() {
+                problems.push(Problem::new("destination.object", "it is blank", "name the object to write to"));
+            }
+            if target.match_on.as_str().trim().is_empty() {
+                problems.push(Problem::new(
+                    "destination.match_on",
+                    "it is blank",
+                    "name the field that identifies a record",
+                ));
+            }
+        }
+        if let Some(model) = &self.model {
+            model.problems(&mut problems);
+        }
+        let sync = SyncId::new(&self.name);
+        if let Err(e) = &sync {
+            problems.push(Problem::new("name", "not a valid sync name", e.remedy().unwrap_or_default()));
+        }
+        Error::from_problems(Kind::InvalidConfig, "build the pipeline", problems)?;
+        match (sync, self.owner, self.source, self.model, self.mapping, self.destination, self.target, self.state) {
+            (
+                Ok(sync),
+                Some(owner),
+                Some(source),
+                Some(model),
+                Some(mapping),
+                Some(destination),
+                Some(target),
+                Some((store, hash_key)),
+            ) => Ok(Pipeline {
+                sync,
+                owner,
+                source,
+                model,
+                mapping,
+                policy: self.policy,
+                guards: self.guards,
+                destination,
+                target,
+                store,
+                hash_key,
+                observers: self.observers,
+                clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+                randomness: self.randomness,
+                retry: self.retry,
+                job_deadline: Duration::from_secs(3600),
+            }),
+            _ => Err(Error::new(Kind::Internal, "build the pipeline", "a part is missing")),
+        }
+    }
+}

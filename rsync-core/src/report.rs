@@ -1,0 +1,222 @@
+//! What a run did, row by row accounted for.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::guard::Counts;
+use crate::ids::{RunId, SyncId};
+use crate::outcome::Outcome;
+use crate::plan::{Reasons, grouped, line, write_reasons};
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunStatus {
+    /// Every row that could be written is written.
+    Completed,
+    /// Some rows failed, are in doubt or were deferred; the next run sends them.
+    Incomplete,
+    /// A guard held the plan; nothing was written.
+    Held,
+    /// An error stopped the run; what was acknowledged before stays acknowledged.
+    Failed,
+    /// The figures contradict each other: a defect in the library or an adapter. Please report it.
+    Inconsistent,
+}
+
+impl RunStatus {
+    /// A stable lower-case name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunStatus::Completed => "completed",
+            RunStatus::Incomplete => "incomplete",
+            RunStatus::Held => "held",
+            RunStatus::Failed => "failed",
+            RunStatus::Inconsistent => "inconsistent",
+        }
+    }
+}
+
+/// Rows of a run by outcome. `source_rows = distinct + duplicates + null_keys` and
+/// `distinct = unchanged + written + invalid + rejected + held + skipped + failed + in_doubt + deferred`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Rows read.
+    pub source_rows: u64,
+    /// Rows with a key of their own.
+    pub distinct: u64,
+    /// Rows whose key another row has too.
+    pub duplicates: u64,
+    /// Rows with a null or blank key.
+    pub null_keys: u64,
+    /// Nothing to do.
+    pub unchanged: u64,
+    /// Sent and acknowledged.
+    pub written: u64,
+    /// Of those, records that the destination says are new.
+    pub created: u64,
+    /// Of those, records that the destination says existed.
+    pub updated: u64,
+    /// Of those, rows that the destination took but applies later.
+    pub accepted: u64,
+    /// Not sendable for a reason on our side, duplicates and null keys apart.
+    pub invalid: u64,
+    /// Refused by the destination.
+    pub rejected: u64,
+    /// Kept back by a guard.
+    pub held: u64,
+    /// Left out by the policy, or parked.
+    pub skipped: u64,
+    /// Retries exhausted.
+    pub failed: u64,
+    /// Sent, fate unknown.
+    pub in_doubt: u64,
+    /// Not sent in this run.
+    pub deferred: u64,
+    /// Known keys that the model no longer has; nothing was done about them.
+    pub gone: u64,
+}
+
+impl Totals {
+    pub(crate) fn of_plan(counts: &Counts) -> Self {
+        Self {
+            source_rows: counts.source_rows,
+            distinct: counts.distinct,
+            duplicates: counts.duplicates,
+            null_keys: counts.null_keys,
+            unchanged: counts.unchanged,
+            invalid: counts.invalid,
+            skipped: counts.skipped,
+            gone: counts.gone,
+            ..Self::default()
+        }
+    }
+
+    /// Whether every row that was read has exactly one outcome.
+    pub fn balance(&self) -> bool {
+        let outcomes = self.unchanged
+            + self.written
+            + self.invalid
+            + self.rejected
+            + self.held
+            + self.skipped
+            + self.failed
+            + self.in_doubt
+            + self.deferred;
+        self.source_rows == self.distinct + self.duplicates + self.null_keys
+            && self.distinct == outcomes
+            && self.created + self.updated <= self.written
+            && self.accepted <= self.written
+    }
+
+    /// Rows that the next run has to send.
+    pub fn outstanding(&self) -> u64 {
+        self.failed + self.in_doubt + self.deferred
+    }
+}
+
+/// Calls that a run made to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Calls {
+    /// All of them.
+    pub writes: u64,
+    /// Of those, calls that sent rows again.
+    pub retries: u64,
+    /// Batches that the engine had to split to find a bad row.
+    pub splits: u64,
+}
+
+/// The report of a run. Its `Display` is a summary for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "a run that is held or incomplete is no error; look at `status`"]
+pub struct Report {
+    /// The sync.
+    pub sync: SyncId,
+    /// The run.
+    pub run: RunId,
+    /// How it ended.
+    pub status: RunStatus,
+    /// Rows by outcome.
+    pub totals: Totals,
+    /// Rows that were not written, by reason.
+    pub reasons: Reasons,
+    /// Calls made.
+    pub calls: Calls,
+    /// From the start of applying to the end.
+    pub elapsed: Duration,
+    /// Hash of the plan that was applied.
+    pub plan_hash: u64,
+    /// The version of the model's definition.
+    pub model_version: Option<String>,
+    /// The epoch of the state: it changes when the state was lost and made anew. Keep it, to notice that.
+    pub state_epoch: u64,
+}
+
+impl Report {
+    /// Whether nothing is left to do.
+    pub fn is_complete(&self) -> bool {
+        self.status == RunStatus::Completed
+    }
+
+    pub(crate) fn settle_status(&mut self, stopped: bool) {
+        self.status = match self.totals {
+            totals if !totals.balance() => RunStatus::Inconsistent,
+            _ if stopped => RunStatus::Failed,
+            totals if totals.held > 0 => RunStatus::Held,
+            totals if totals.outstanding() > 0 => RunStatus::Incomplete,
+            _ => RunStatus::Completed,
+        };
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let t = &self.totals;
+        writeln!(
+            f,
+            "run {} of {}: {} in {:.1} s",
+            self.run,
+            self.sync,
+            self.status.as_str(),
+            self.elapsed.as_secs_f64()
+        )?;
+        line(f, "source rows", t.source_rows, "")?;
+        line(f, "unchanged", t.unchanged, "")?;
+        let detail = if t.written == 0 {
+            String::new()
+        } else {
+            let unsaid = t.written - t.created - t.updated;
+            let unsaid = if unsaid > 0 { format!(", {} unspecified", grouped(unsaid)) } else { String::new() };
+            let accepted =
+                if t.accepted > 0 { format!(", {} applied later", grouped(t.accepted)) } else { String::new() };
+            format!("{} created, {} updated{unsaid}{accepted}", grouped(t.created), grouped(t.updated))
+        };
+        line(f, "written", t.written, &detail)?;
+        for (outcome, rows) in [
+            (Outcome::Invalid, t.invalid + t.duplicates + t.null_keys),
+            (Outcome::Rejected, t.rejected),
+            (Outcome::Held, t.held),
+            (Outcome::Skipped, t.skipped),
+            (Outcome::Failed, t.failed),
+            (Outcome::InDoubt, t.in_doubt),
+            (Outcome::Deferred, t.deferred),
+        ] {
+            if rows > 0 {
+                line(f, outcome.as_str(), rows, "")?;
+            }
+        }
+        write_reasons(f, &self.reasons)?;
+        if t.gone > 0 {
+            line(f, "left the model", t.gone, "nothing was done about them")?;
+        }
+        let retries = if self.calls.retries > 0 {
+            format!(", {} of them retries", grouped(self.calls.retries))
+        } else {
+            String::new()
+        };
+        write!(f, "  calls: {} writes{retries}", grouped(self.calls.writes))
+    }
+}

@@ -1,0 +1,621 @@
+//! From a plan to a report: the loop.
+//!
+//! Each turn makes one commit, which holds the outcomes that have come in since the last one and the intents of
+//! the batches that are sent next. So a batch is sent only after its intent is durable, and never are there more
+//! batches whose outcome is not durable than may be in flight.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::{BoxFuture, Either, FutureExt as _, select};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument as _;
+
+use super::Failure;
+use super::flight::{Flight, Part, Settled};
+use crate::batch::{Batcher, batch_id};
+use crate::capability::{Capability, Operation, WriteIdempotence};
+use crate::destination::{Checkpoint, Context};
+use crate::error::{Error, Kind, Result, Retry};
+use crate::event::Event;
+use crate::ids::{FieldName, JobToken, KeyHash, RunId};
+use crate::limit::Window;
+use crate::outcome::{Applied, Effect, Outcome, Receipt, RowOutcome};
+use crate::pipeline::Pipeline;
+use crate::plan::{Plan, Reason, Work};
+use crate::report::{Calls, Report, RunStatus, Totals};
+use crate::retry::{Next, Schedule};
+use crate::state::Journal;
+use crate::state::codec::RunRecord;
+
+/// Rows in one record of settled rows.
+const SETTLED_ROWS: usize = 10_000;
+/// Pause between two questions after a job.
+const JOB_POLL: Duration = Duration::from_secs(5);
+
+pub(super) async fn apply(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
+    let span = tracing::info_span!("apply", sync = %pipeline.sync, run = %plan.run);
+    Box::pin(apply_run(pipeline, plan)).instrument(span).await
+}
+
+async fn apply_run(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
+    let started = pipeline.clock.monotonic();
+    let run = plan.run;
+    let report = Report {
+        sync: plan.sync.clone(),
+        run,
+        status: RunStatus::Completed,
+        totals: Totals::of_plan(plan.counts()),
+        reasons: plan.found.reasons.clone(),
+        calls: Calls::default(),
+        elapsed: Duration::ZERO,
+        plan_hash: plan.hash(),
+        model_version: plan.model_version.clone(),
+        state_epoch: plan.state_epoch(),
+    };
+    if plan.is_held() {
+        return Ok(held(pipeline, &plan, report));
+    }
+    let mut record = RunRecord {
+        run: run.0,
+        started_ms: pipeline.clock.wall().as_millis() as u64,
+        ended_ms: 0,
+        status: String::new(),
+        source_rows: plan.counts().source_rows,
+        distinct: plan.counts().distinct,
+        to_write: plan.counts().to_write(),
+        written: 0,
+        plan: plan.hash(),
+    };
+    let Plan { found, known, session, binding, fields, .. } = plan;
+    let names: Vec<FieldName> = fields.iter().map(|field| field.name.clone()).collect();
+    let mut journal = Journal::begin(session, &known, &binding, &names, &record).await?;
+    // From here on the state is only written; the index has served.
+    drop(known);
+    pipeline.emit(run, &Event::RunStarted);
+    for piece in found.settled.chunks(SETTLED_ROWS) {
+        let (keys, rows) = piece.iter().copied().unzip();
+        journal.stage_settled(keys, rows);
+    }
+    let to_write = found.spool.rows();
+    let mut engine = Engine::new(pipeline, run, report, journal);
+    let outcome = match found.spool.read() {
+        Ok(work) => engine.fly(work).await,
+        Err(error) => Err(error),
+    };
+    let (stopped, mut report, mut journal) = engine.finish(outcome.err(), to_write);
+    report.elapsed = pipeline.clock.monotonic().saturating_sub(started);
+    report.settle_status(stopped.is_some());
+    record.ended_ms = pipeline.clock.wall().as_millis() as u64;
+    record.status = report.status.as_str().to_owned();
+    record.written = report.totals.written;
+    // A store that failed takes no more; the error that stopped the run is then the one to tell.
+    let recorded = journal.finish(&record).await;
+    if let Some(error) = stopped.or(recorded.err()) {
+        return Err(Failure { error, report: Some(Box::new(report)) });
+    }
+    conclude(pipeline, run, report)
+}
+
+fn held(pipeline: &Pipeline, plan: &Plan, mut report: Report) -> Report {
+    let reasons: Vec<String> =
+        plan.guards().iter().filter_map(|guard| Some(format!("{}: {}", guard.guard, guard.hold.as_ref()?))).collect();
+    for guard in plan.guards().iter().filter(|guard| guard.hold.is_some()).take(1) {
+        let reason = Reason::new(guard.guard.clone(), None, "look at the plan; mend the model or change the guard");
+        report.totals.held = plan.counts().to_write();
+        report.reasons.add_many(Outcome::Held, &reason, report.totals.held, None);
+    }
+    report.settle_status(false);
+    // A plan without rows to write can be held too.
+    report.status = RunStatus::Held;
+    tracing::error!(team = %pipeline.owner.team, contact = %pipeline.owner.contact, ?reasons, "run held");
+    pipeline.emit(report.run, &Event::RunHeld { reasons, owner: pipeline.owner.clone() });
+    report
+}
+
+fn conclude(pipeline: &Pipeline, run: RunId, report: Report) -> Result<Report, Failure> {
+    let owner = &pipeline.owner;
+    match report.status {
+        RunStatus::Completed => {
+            tracing::info!(written = report.totals.written, "run completed");
+            pipeline.emit(run, &Event::RunCompleted { written: report.totals.written });
+            Ok(report)
+        }
+        RunStatus::Inconsistent => Err(Failure {
+            error: Error::new(Kind::Internal, "balance the report", "the figures of the run contradict each other")
+                .with_remedy("this is a defect in the library or in an adapter; please report it"),
+            report: Some(Box::new(report)),
+        }),
+        _ => {
+            let outstanding = report.totals.outstanding();
+            tracing::error!(team = %owner.team, contact = %owner.contact, outstanding, "run incomplete");
+            pipeline.emit(run, &Event::RunIncomplete { outstanding, owner: owner.clone() });
+            Ok(report)
+        }
+    }
+}
+
+/// A call that has come back.
+struct Landed {
+    sequence: u64,
+    part: Part,
+    /// `None` if the run was stopped before it was sent.
+    result: Option<Result<Receipt>>,
+    /// Set while a job works on the part.
+    job_since: Option<Duration>,
+}
+
+/// An adapter that wants a job phase stored.
+struct Signal {
+    sequence: u64,
+    token: JobToken,
+    done: oneshot::Sender<()>,
+}
+
+#[derive(Debug)]
+struct JobCheckpoint {
+    sequence: u64,
+    signals: mpsc::UnboundedSender<Signal>,
+}
+
+#[async_trait]
+impl Checkpoint for JobCheckpoint {
+    async fn checkpoint(&self, token: JobToken) -> Result<()> {
+        let (done, wait) = oneshot::channel();
+        let gone = || Error::new(Kind::StateStore, "store a job phase", "the state could not be written");
+        self.signals.send(Signal { sequence: self.sequence, token, done }).map_err(|_| gone())?;
+        wait.await.map_err(|_| gone())
+    }
+}
+
+struct Engine<'a> {
+    pipeline: &'a Pipeline,
+    run: RunId,
+    capability: Capability,
+    report: Report,
+    journal: Journal,
+    window: Arc<Mutex<Window>>,
+    flights: BTreeMap<u64, Flight>,
+    air: FuturesUnordered<BoxFuture<'a, Landed>>,
+    signals: (mpsc::UnboundedSender<Signal>, mpsc::UnboundedReceiver<Signal>),
+    checkpoints: Vec<oneshot::Sender<()>>,
+    stopping: watch::Sender<bool>,
+    stop: Option<Error>,
+    failures_in_row: u32,
+    started_rows: u64,
+}
+
+impl<'a> Engine<'a> {
+    fn new(pipeline: &'a Pipeline, run: RunId, report: Report, journal: Journal) -> Self {
+        let capability = pipeline.destination.capability(&pipeline.target);
+        Self {
+            pipeline,
+            run,
+            capability,
+            report,
+            journal,
+            window: Arc::new(Mutex::new(Window::new(capability.rate))),
+            flights: BTreeMap::new(),
+            air: FuturesUnordered::new(),
+            signals: mpsc::unbounded_channel(),
+            checkpoints: Vec::new(),
+            stopping: watch::channel(false).0,
+            stop: None,
+            failures_in_row: 0,
+            started_rows: 0,
+        }
+    }
+
+    /// Sends everything. Returns early only if the state or the spool fails.
+    async fn fly(&mut self, mut work: impl Iterator<Item = Result<Work>> + Send) -> Result<()> {
+        let pipeline = self.pipeline;
+        let mut batcher = Batcher::new(&*pipeline.destination, &pipeline.target, self.capability);
+        let mut ready: VecDeque<(Operation, Work)> = VecDeque::new();
+        let mut exhausted = false;
+        loop {
+            let mut starting = Vec::new();
+            while self.stop.is_none() && self.flights.len() < self.capability.max_in_flight {
+                if let Some((operation, work)) = ready.pop_front() {
+                    starting.push(self.stage(operation, work));
+                } else if exhausted {
+                    break;
+                } else if let Some(work) = work.next() {
+                    ready.extend(batcher.push(&work?)?);
+                } else {
+                    ready.extend(batcher.finish()?);
+                    exhausted = true;
+                }
+            }
+            self.journal.commit().await?;
+            for done in self.checkpoints.drain(..) {
+                // An adapter that no longer waits was dropped; its rows are in doubt either way.
+                let _ = done.send(());
+            }
+            for sequence in starting {
+                self.launch_next_part(sequence, Duration::ZERO)?;
+            }
+            if self.air.is_empty() {
+                return Ok(());
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// Stages the intent of a batch.
+    fn stage(&mut self, operation: Operation, work: Work) -> u64 {
+        let id = batch_id(operation, &work);
+        let sequence =
+            self.journal.stage_intent(operation as u8 + 1, work.keys.clone(), work.hashes.clone(), work.images.clone());
+        self.started_rows += work.len() as u64;
+        let now = self.pipeline.clock.monotonic();
+        let schedule = Schedule::new(self.pipeline.retry, now);
+        self.flights.insert(sequence, Flight::new(id, operation, work, schedule, now));
+        sequence
+    }
+
+    /// Waits until something has come back, and handles all that has.
+    async fn wait(&mut self) -> Result<()> {
+        let first = match select(self.air.next(), Box::pin(self.signals.1.recv())).await {
+            Either::Left((landed, _)) => Either::Left(landed),
+            Either::Right((signal, _)) => Either::Right(signal),
+        };
+        match first {
+            Either::Left(Some(landed)) => self.handle(landed)?,
+            Either::Right(Some(signal)) => self.checkpoint(signal),
+            Either::Left(None) | Either::Right(None) => {}
+        }
+        while let Some(Some(landed)) = self.air.next().now_or_never() {
+            self.handle(landed)?;
+        }
+        while let Ok(signal) = self.signals.1.try_recv() {
+            self.checkpoint(signal);
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, signal: Signal) {
+        self.journal.stage_job(signal.sequence, &signal.token);
+        self.checkpoints.push(signal.done);
+    }
+
+    /// Sends the next part of a flight, or ends the flight if there is none.
+    fn launch_next_part(&mut self, sequence: u64, pause: Duration) -> Result<()> {
+        let Some(flight) = self.flights.get_mut(&sequence) else { return Ok(()) };
+        match flight.parts.pop_front() {
+            Some(part) => self.launch(sequence, part, pause),
+            None => {
+                self.land(sequence);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a part after a pause, as soon as the rate allows.
+    fn launch(&mut self, sequence: u64, part: Part, pause: Duration) -> Result<()> {
+        let Some(flight) = self.flights.get(&sequence) else { return Ok(()) };
+        let batch = flight.batch(&part, &self.pipeline.target)?;
+        let (clock, destination) = (Arc::clone(&self.pipeline.clock), &self.pipeline.destination);
+        let window = Arc::clone(&self.window);
+        let mut stopping = self.stopping.subscribe();
+        let attempt = part.schedule.attempt();
+        let cx = Context::new(self.run)
+            .with_attempt(attempt)
+            .with_checkpoint(Arc::new(JobCheckpoint { sequence, signals: self.signals.0.clone() }));
+        let span = tracing::debug_span!("batch", batch = %batch.id, operation = batch.operation.as_str(), rows = batch.len(), attempt);
+        self.pipeline.emit(self.run, &Event::BatchSent { batch: batch.id, rows: batch.len(), attempt });
+        let call = async move {
+            let waited = async {
+                clock.sleep(pause).await;
+                let now = clock.monotonic();
+                let turn = window.lock().unwrap_or_else(PoisonError::into_inner).reserve(now);
+                if !turn.is_zero() {
+                    clock.sleep(turn).await;
+                }
+            };
+            let stopped = Box::pin(async {
+                if stopping.wait_for(|stopped| *stopped).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            });
+            let go = matches!(select(Box::pin(waited), stopped).await, Either::Left(_));
+            if !go {
+                return Landed { sequence, part, result: None, job_since: None };
+            }
+            let result = guarded(destination.write(&cx, batch)).await;
+            Landed { sequence, part, result: Some(result), job_since: None }
+        };
+        self.air.push(call.instrument(span).boxed());
+        Ok(())
+    }
+
+    /// Asks after a job once more.
+    fn poll_job(&mut self, sequence: u64, part: Part, token: JobToken, since: Duration) {
+        let clock = Arc::clone(&self.pipeline.clock);
+        let destination = &self.pipeline.destination;
+        let cx = Context::new(self.run)
+            .with_checkpoint(Arc::new(JobCheckpoint { sequence, signals: self.signals.0.clone() }));
+        let call = async move {
+            clock.sleep(JOB_POLL).await;
+            let result = guarded(destination.resume(&cx, token)).await;
+            Landed { sequence, part, result: Some(result), job_since: Some(since) }
+        };
+        self.air.push(call.boxed());
+    }
+
+    fn handle(&mut self, landed: Landed) -> Result<()> {
+        let Landed { sequence, mut part, result, job_since } = landed;
+        let Some(result) = result else {
+            return self.settle(sequence, &part, &part.unsent("run_stopped"));
+        };
+        if job_since.is_none() {
+            self.report.calls.writes += 1;
+            self.report.calls.retries += u64::from(part.schedule.attempt() > 1);
+        }
+        match result {
+            Ok(Receipt::Settled(outcomes)) => self.settled(sequence, part, outcomes),
+            Ok(Receipt::Pending(token)) => {
+                let now = self.pipeline.clock.monotonic();
+                let since = job_since.unwrap_or(now);
+                if now.saturating_sub(since) > self.pipeline.job_deadline {
+                    return self.settle(sequence, &part, &Settled::InDoubt { code: "job_deadline".into() });
+                }
+                part.maybe_applied = true;
+                self.journal.stage_job(sequence, &token);
+                self.poll_job(sequence, part, token, since);
+                Ok(())
+            }
+            Err(error) => self.failed(sequence, part, error),
+        }
+    }
+
+    /// Takes the outcomes of a part's rows.
+    fn settled(&mut self, sequence: u64, mut part: Part, mut outcomes: Vec<RowOutcome>) -> Result<()> {
+        self.failures_in_row = 0;
+        if outcomes.len() != part.rows.len() {
+            tracing::error!(rows = part.rows.len(), outcomes = outcomes.len(), "the adapter lost count of its rows");
+            outcomes = vec![RowOutcome::Unknown; part.rows.len()];
+        }
+        let replayable = self.replayable(sequence);
+        let Some(flight) = self.flights.get_mut(&sequence) else { return Ok(()) };
+        let (mut again, mut asked, mut code) = (Vec::new(), None, String::new());
+        for (row, outcome) in part.rows.iter().zip(outcomes) {
+            let settled = match outcome {
+                RowOutcome::Written { remote_id: id, effect, applied } => Settled::Written { id, effect, applied },
+                RowOutcome::Unchanged => Settled::Unchanged,
+                RowOutcome::Rejected { code, field, remedy } => Settled::Rejected { code, field, fix: remedy },
+                RowOutcome::Retryable { code: why, after } => {
+                    again.push(*row);
+                    asked = asked.max(after);
+                    code = why;
+                    continue;
+                }
+                RowOutcome::Unknown if replayable => {
+                    again.push(*row);
+                    part.maybe_applied = true;
+                    code = "outcome_unknown".into();
+                    continue;
+                }
+                RowOutcome::Unknown => Settled::InDoubt { code: "outcome_unknown".into() },
+            };
+            flight.settle(*row, settled);
+        }
+        if again.is_empty() {
+            return self.launch_next_part(sequence, Duration::ZERO);
+        }
+        part.rows = again;
+        self.retry(sequence, part, asked, code)
+    }
+
+    /// Takes the failure of a whole call.
+    fn failed(&mut self, sequence: u64, mut part: Part, error: Error) -> Result<()> {
+        let code = error.context("code").unwrap_or(error.kind().as_str()).to_owned();
+        tracing::debug!(kind = error.kind().as_str(), %code, retry = ?error.retry(), "call failed");
+        let asked = match error.retry() {
+            Retry::After(pause) => Some(pause),
+            _ => None,
+        };
+        if matches!(error.kind(), Kind::Unavailable | Kind::Protocol) {
+            self.failures_in_row += 1;
+        }
+        let down = self.failures_in_row >= self.pipeline.retry.give_up_after;
+        match (error.retry(), error.kind()) {
+            (Retry::Ambiguous, _) if !self.replayable(sequence) => {
+                self.settle(sequence, &part, &Settled::InDoubt { code })?;
+                if down {
+                    self.stop(error);
+                }
+                Ok(())
+            }
+            (Retry::Ambiguous | Retry::Backoff | Retry::After(_), _) => {
+                part.maybe_applied |= error.retry() == Retry::Ambiguous;
+                if down {
+                    self.settle_untried(sequence, &part, code)?;
+                    self.stop(error.with_retry(Retry::Exhausted));
+                    return Ok(());
+                }
+                self.retry(sequence, part, asked, code)
+            }
+            (Retry::Never, Kind::Rejected) if part.rows.len() > 1 => self.split(sequence, part),
+            (Retry::Never, Kind::Rejected) => {
+                let field = error.context("field").map(FieldName::new);
+                let fix = "the destination refuses this row; see its code, then mend the row or the mapping";
+                self.settle(sequence, &part, &Settled::Rejected { code, field, fix })
+            }
+            (_, Kind::QuotaExhausted) => {
+                self.settle(sequence, &part, &part.unsent("quota_exhausted"))?;
+                self.stop(error);
+                Ok(())
+            }
+            (_, Kind::Protocol | Kind::Internal) => self.settle_untried(sequence, &part, code),
+            // Credentials, permissions, addresses: no other batch can fare better.
+            _ => {
+                self.settle_untried(sequence, &part, code)?;
+                self.stop(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the operation may be sent again when its fate is unknown.
+    fn replayable(&self, sequence: u64) -> bool {
+        let operation = self.flights.get(&sequence).map(|flight| flight.operation);
+        operation
+            .and_then(|operation| self.capability.limits(operation))
+            .is_some_and(|limits| limits.idempotence != WriteIdempotence::None)
+    }
+
+    /// Sends a part again, if the policy still allows it.
+    fn retry(&mut self, sequence: u64, mut part: Part, asked: Option<Duration>, code: String) -> Result<()> {
+        if self.stop.is_some() {
+            return self.settle_untried(sequence, &part, code);
+        }
+        match part.schedule.next(self.pipeline.clock.monotonic(), asked, &*self.pipeline.randomness) {
+            Next::Again(pause) => {
+                if let Some(flight) = self.flights.get(&sequence) {
+                    let retried = Event::BatchRetried { batch: flight.id, rows: part.rows.len(), code, pause };
+                    self.pipeline.emit(self.run, &retried);
+                }
+                self.launch(sequence, part, pause)
+            }
+            Next::GiveUp => self.settle_untried(sequence, &part, code),
+            Next::TooLong(asked) => {
+                self.settle(sequence, &part, &part.unsent("server_pause_too_long"))?;
+                self.stop(
+                    Error::new(
+                        Kind::RateLimited,
+                        "write",
+                        "the destination asks for a longer pause than a run may wait",
+                    )
+                    .with_context("pause_s", asked.as_secs())
+                    .with_retry(Retry::After(asked))
+                    .with_remedy("run again after that pause"),
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the attempts at a part: not written, or unknown.
+    fn settle_untried(&mut self, sequence: u64, part: &Part, code: String) -> Result<()> {
+        let settled = if part.maybe_applied { Settled::InDoubt { code } } else { Settled::Failed { code } };
+        self.settle(sequence, part, &settled)
+    }
+
+    fn settle(&mut self, sequence: u64, part: &Part, settled: &Settled) -> Result<()> {
+        if let Some(flight) = self.flights.get_mut(&sequence) {
+            flight.settle_all(part, settled);
+        }
+        self.launch_next_part(sequence, Duration::ZERO)
+    }
+
+    /// Halves a part that was refused as a whole, to find the bad row.
+    fn split(&mut self, sequence: u64, part: Part) -> Result<()> {
+        let now = self.pipeline.clock.monotonic();
+        let policy = self.pipeline.retry;
+        if let Some(flight) = self.flights.get_mut(&sequence) {
+            let (left, right) = part.rows.split_at(part.rows.len() / 2);
+            for rows in [right, left] {
+                let schedule = Schedule::new(policy, now);
+                flight.parts.push_front(Part { rows: rows.to_vec(), schedule, maybe_applied: part.maybe_applied });
+            }
+            flight.splits += 1;
+            self.report.calls.splits += 1;
+        }
+        self.launch_next_part(sequence, Duration::ZERO)
+    }
+
+    /// Takes no more batches; calls in the air come back, pauses end.
+    fn stop(&mut self, error: Error) {
+        if self.stop.is_none() {
+            tracing::warn!(kind = error.kind().as_str(), "stopping the run");
+            self.stop = Some(error);
+            self.stopping.send_replace(true);
+        }
+    }
+
+    /// Ends a flight of which every row is settled.
+    fn land(&mut self, sequence: u64) {
+        let Some(flight) = self.flights.remove(&sequence) else { return };
+        self.journal.stage_ack(sequence, &flight.ack());
+        self.count(&flight);
+        let settled = Event::BatchSettled {
+            batch: flight.id,
+            rows: flight.work.len(),
+            written: flight.written(),
+            latency: self.pipeline.clock.monotonic().saturating_sub(flight.started),
+        };
+        self.pipeline.emit(self.run, &settled);
+        let all_refused = flight.settled.iter().flatten().all(|settled| settled.outcome() == Outcome::Rejected);
+        if flight.splits > 0 && all_refused {
+            // Splitting costs two calls a row here; if no row is any good, the next batch will hardly be better.
+            self.stop(
+                Error::new(Kind::Rejected, "write", "the destination refuses every row of a batch")
+                    .with_context("rows", flight.work.len())
+                    .with_remedy("see the codes of the rejected rows; the mapping probably does not fit the object"),
+            );
+        }
+    }
+
+    fn count(&mut self, flight: &Flight) {
+        let totals = &mut self.report.totals;
+        for (row, settled) in flight.settled.iter().enumerate() {
+            let key = Some(KeyHash(flight.work.keys[row]));
+            let again = "nothing; the next run sends it again";
+            match settled {
+                Some(Settled::Written { effect, applied, .. }) => {
+                    totals.written += 1;
+                    totals.created += u64::from(*effect == Effect::Created);
+                    totals.updated += u64::from(*effect == Effect::Updated);
+                    totals.accepted += u64::from(*applied == Applied::Accepted);
+                }
+                Some(Settled::Unchanged) => totals.unchanged += 1,
+                Some(Settled::Rejected { code, field, fix }) => {
+                    totals.rejected += 1;
+                    let field = field.as_ref().map(|field| field.as_str().to_owned());
+                    self.report.reasons.add(Outcome::Rejected, &Reason::new(code.clone(), field, fix), key);
+                }
+                Some(Settled::Failed { code }) => {
+                    totals.failed += 1;
+                    self.report.reasons.add(Outcome::Failed, &Reason::new(code.clone(), None, again), key);
+                }
+                Some(Settled::Deferred { code }) => {
+                    totals.deferred += 1;
+                    self.report.reasons.add(Outcome::Deferred, &Reason::new(*code, None, again), key);
+                }
+                Some(Settled::InDoubt { code }) => {
+                    totals.in_doubt += 1;
+                    self.report.reasons.add(Outcome::InDoubt, &Reason::new(code.clone(), None, again), key);
+                }
+                None => totals.in_doubt += 1,
+            }
+        }
+    }
+
+    /// Accounts for what was not begun, and tells what stopped the run.
+    fn finish(mut self, broken: Option<Error>, to_write: u64) -> (Option<Error>, Report, Journal) {
+        // Flights are left only if the state or the spool failed: sent or not, the next run resolves them.
+        for flight in std::mem::take(&mut self.flights).into_values() {
+            self.count(&flight);
+        }
+        let left = to_write.saturating_sub(self.started_rows);
+        let reason = Reason::new("run_stopped", None, "nothing; the next run sends it again");
+        self.report.totals.deferred += left;
+        self.report.reasons.add_many(Outcome::Deferred, &reason, left, None);
+        (broken.or(self.stop), self.report, self.journal)
+    }
+}
+
+/// A call of an adapter; a panic in it is an error of unknown fate.
+async fn guarded(call: impl Future<Output = Result<Receipt>>) -> Result<Receipt> {
+    match AssertUnwindSafe(call).catch_unwind().await {
+        Ok(result) => result,
+        Err(_) => Err(Error::new(Kind::Internal, "write", "the adapter panicked")
+            .with_context("code", "adapter_panic")
+            .with_retry(Retry::Ambiguous)
+            .with_remedy("this is a defect in the adapter; please report it")),
+    }
+}

@@ -1,0 +1,136 @@
+//! Planning and applying: the only module that sees all stages and performs effects.
+
+mod apply;
+mod flight;
+mod planning;
+
+use std::future::Future;
+
+use crate::error::{Error, Kind, Result, Retry};
+use crate::event::Event;
+use crate::ids::RunId;
+use crate::pipeline::Pipeline;
+use crate::plan::Plan;
+use crate::report::Report;
+use crate::retry::{Next, Schedule};
+
+/// A run that an error stopped, with what it did until then.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}; {}", so_far(report.as_deref()))]
+#[non_exhaustive]
+pub struct Failure {
+    /// Why it stopped.
+    #[source]
+    pub error: Error,
+    /// What it did; `None` if it stopped before anything could be written.
+    pub report: Option<Box<Report>>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, report: None }
+    }
+}
+
+fn so_far(report: Option<&Report>) -> String {
+    match report {
+        None => "nothing was written".into(),
+        Some(report) => format!(
+            "{} rows were written before, {} are left to the next run",
+            report.totals.written,
+            report.totals.outstanding()
+        ),
+    }
+}
+
+impl Pipeline {
+    /// Reads the whole model once, compares it with the acknowledged state and has the guards judge the
+    /// difference. Calls nothing that writes, neither at the destination nor in the state.
+    ///
+    /// The future may be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::SchemaMismatch`] and [`Kind::Unsupported`] list everything that does not fit;
+    /// [`Kind::StateMismatch`] if the state belongs to something else; whatever the source, the destination's
+    /// health check and the state store report. Every failure is told to the observers with the sync's owner.
+    pub async fn plan(&self) -> Result<Plan> {
+        let run = RunId(self.randomness.next_u64());
+        let planned = self.plan_run(run).await;
+        if let Err(error) = &planned {
+            self.emit_failure(run, error);
+        }
+        planned
+    }
+
+    /// Carries out a plan of this pipeline. A held plan writes nothing.
+    ///
+    /// Dropping the future counts as a crash: what was acknowledged stays acknowledged, batches in the air are in
+    /// doubt and are sent again by the next run.
+    ///
+    /// # Errors
+    ///
+    /// If the run was stopped; the report tells what it had done. Rows that fail by themselves are no error:
+    /// they are in the report, and the next run sends them again.
+    pub async fn apply(&self, plan: Plan) -> Result<Report, Failure> {
+        let run = plan.run();
+        if plan.sync != self.sync {
+            let error = Error::new(Kind::InvalidConfig, "apply a plan", "the plan is of another sync")
+                .with_context("plan", &plan.sync)
+                .with_context("sync", &self.sync)
+                .with_remedy("apply a plan with the pipeline that made it");
+            self.emit_failure(run, &error);
+            return Err(error.into());
+        }
+        let applied = apply::apply(self, plan).await;
+        match &applied {
+            Ok(_) => {}
+            Err(failure) => self.emit_failure(run, &failure.error),
+        }
+        applied
+    }
+
+    /// Plans and applies.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::plan`] and [`Pipeline::apply`].
+    pub async fn run(&self) -> Result<Report, Failure> {
+        let plan = self.plan().await?;
+        self.apply(plan).await
+    }
+
+    fn emit(&self, run: RunId, event: &Event) {
+        for observer in &self.observers {
+            observer.observe(&self.sync, run, event);
+        }
+    }
+
+    fn emit_failure(&self, run: RunId, error: &Error) {
+        tracing::error!(
+            sync = %self.sync, %run, team = %self.owner.team, contact = %self.owner.contact,
+            kind = error.kind().as_str(), %error, "run failed"
+        );
+        self.emit(run, &Event::failed(error, &self.owner));
+    }
+
+    /// A read at the destination, tried again as the retry policy allows.
+    async fn reading<T, F: Future<Output = Result<T>>>(&self, call: impl Fn() -> F) -> Result<T> {
+        let mut schedule = Schedule::new(self.retry, self.clock.monotonic());
+        loop {
+            let error = match call().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let asked = match error.retry() {
+                Retry::Backoff | Retry::Ambiguous => None,
+                Retry::After(pause) => Some(pause),
+                Retry::Never | Retry::Exhausted => return Err(error),
+            };
+            match schedule.next(self.clock.monotonic(), asked, &*self.randomness) {
+                Next::Again(pause) => self.clock.sleep(pause).await,
+                Next::GiveUp | Next::TooLong(_) => return Err(error.with_retry(Retry::Exhausted)),
+            }
+        }
+    }
+}

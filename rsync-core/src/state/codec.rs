@@ -1,0 +1,746 @@
+//! The bytes of the state, format version [`FORMAT`].
+//!
+//! All numbers are little-endian; a `str` is a `u32` length and UTF-8 bytes. Every record ends in the XXH3-64 of
+//! the bytes before it, so a torn or altered record is an error and never an empty state.
+//!
+//! | Table | Key | Value |
+//! | --- | --- | --- |
+//! | `meta` | `format` | `u32` version |
+//! | | `binding` | [`Binding`] |
+//! | | `counters` | [`Counters`] |
+//! | | `segments` | [`SegmentMeta`] list, oldest first |
+//! | | `fields/` + `u32` | list of field names: the columns of images |
+//! | `intents` | `u64` sequence, big-endian | [`Intent`] |
+//! | `acks` | the same | [`Ack`] |
+//! | `keys` | `u64` segment, `u32` block, big-endian | [`KeyBlock`] |
+//! | `images` | the same | [`ImageBlock`] |
+//! | `runs` | `u64` sequence, big-endian | [`RunRecord`] |
+//! | `jobs` | `u64` sequence of the intent, big-endian | job token text |
+//!
+//! A segment is a sorted list of entries, cut in blocks of [`BLOCK_ROWS`]. Of two entries with one key, the one in
+//! the newer segment holds; an entry without an image leaves the image of the older one in force. Acknowledged
+//! batches that are in no segment yet are newer than all segments, in sequence order. A batch with an intent and
+//! no acknowledgement is in doubt.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::error::{Error, Kind, Result};
+use crate::ids::FieldName;
+
+/// The version of the format.
+pub const FORMAT: u32 = 1;
+
+/// Rows in a full block. A block of keys is then just under 64 KiB, the size that stores round up to.
+pub const BLOCK_ROWS: usize = 2510;
+
+fn corrupt(what: &'static str) -> Error {
+    Error::new(Kind::StateCorrupt, "read the state", "a stored record is damaged")
+        .with_context("record", what)
+        .with_remedy("restore the state from a backup, or remove it and choose how to rebuild it")
+}
+
+/// Appends numbers and texts, then a checksum.
+#[derive(Debug, Default)]
+pub struct Writer(Vec<u8>);
+
+impl Writer {
+    /// An empty record with room for `bytes`.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes + 8))
+    }
+
+    /// Appends a byte.
+    pub fn u8(&mut self, value: u8) -> &mut Self {
+        self.0.push(value);
+        self
+    }
+
+    /// Appends a number.
+    pub fn u32(&mut self, value: u32) -> &mut Self {
+        self.0.extend_from_slice(&value.to_le_bytes());
+        self
+    }
+
+    /// Appends a number.
+    pub fn u64(&mut self, value: u64) -> &mut Self {
+        self.0.extend_from_slice(&value.to_le_bytes());
+        self
+    }
+
+    /// Appends many numbers.
+    pub fn u64s(&mut self, values: impl IntoIterator<Item = u64>) -> &mut Self {
+        for value in values {
+            self.u64(value);
+        }
+        self
+    }
+
+    /// Appends many numbers.
+    pub fn u128s(&mut self, values: impl IntoIterator<Item = u128>) -> &mut Self {
+        for value in values {
+            self.0.extend_from_slice(&value.to_le_bytes());
+        }
+        self
+    }
+
+    /// Appends bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Appends a text.
+    pub fn str(&mut self, text: &str) -> &mut Self {
+        self.u32(text.len() as u32).bytes(text.as_bytes())
+    }
+
+    /// The finished record.
+    pub fn finish(self) -> Vec<u8> {
+        let mut bytes = self.0;
+        bytes.extend_from_slice(&xxh3_64(&bytes).to_le_bytes());
+        bytes
+    }
+}
+
+/// Reads what [`Writer`] wrote.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    what: &'static str,
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Checks the record's checksum.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StateCorrupt`] naming `what` if it does not match.
+    pub fn new(what: &'static str, record: &'a [u8]) -> Result<Self> {
+        let (rest, sum) = record.split_last_chunk::<8>().ok_or_else(|| corrupt(what))?;
+        if xxh3_64(rest) != u64::from_le_bytes(*sum) {
+            return Err(corrupt(what));
+        }
+        Ok(Self { what, rest })
+    }
+
+    fn take(&mut self, n: usize) -> Result<&'a [u8]> {
+        let (head, tail) = self.rest.split_at_checked(n).ok_or_else(|| corrupt(self.what))?;
+        self.rest = tail;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (head, tail) = self.rest.split_first_chunk::<N>().ok_or_else(|| corrupt(self.what))?;
+        self.rest = tail;
+        Ok(*head)
+    }
+
+    /// Reads a byte.
+    pub fn u8(&mut self) -> Result<u8> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    /// Reads a number.
+    pub fn u32(&mut self) -> Result<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Reads a number.
+    pub fn u64(&mut self) -> Result<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// Reads `n` numbers.
+    pub fn u64s(&mut self, n: usize) -> Result<Vec<u64>> {
+        let bytes = self.take(n.checked_mul(8).ok_or_else(|| corrupt(self.what))?)?;
+        Ok(bytes.as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect())
+    }
+
+    /// Reads `n` numbers.
+    pub fn u128s(&mut self, n: usize) -> Result<Vec<u128>> {
+        let bytes = self.take(n.checked_mul(16).ok_or_else(|| corrupt(self.what))?)?;
+        Ok(bytes.as_chunks::<16>().0.iter().map(|chunk| u128::from_le_bytes(*chunk)).collect())
+    }
+
+    /// Reads `n` bytes.
+    pub fn bytes(&mut self, n: usize) -> Result<&'a [u8]> {
+        self.take(n)
+    }
+
+    /// Reads a text.
+    pub fn str(&mut self) -> Result<&'a str> {
+        let n = self.u32()? as usize;
+        std::str::from_utf8(self.take(n)?).map_err(|_| corrupt(self.what))
+    }
+
+    /// Ends the record.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StateCorrupt`] if bytes are left over.
+    pub fn end(self) -> Result<()> {
+        if self.rest.is_empty() { Ok(()) } else { Err(corrupt(self.what)) }
+    }
+
+    fn damaged(&self) -> Error {
+        corrupt(self.what)
+    }
+}
+
+/// What a state belongs to. It is never used for anything else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The sync.
+    pub sync: String,
+    /// The kind of destination.
+    pub destination: String,
+    /// The account at the destination.
+    pub account: String,
+    /// The object.
+    pub object: String,
+    /// The field that identifies records.
+    pub match_on: String,
+    /// The model's key: columns, and the version of the encoding that is hashed.
+    pub key: String,
+    /// Tells whether the hash key is the one the state was written with.
+    pub hash_key_check: u64,
+    /// Drawn when the state was made; a host that remembers it notices a lost state.
+    pub epoch: u64,
+}
+
+impl Binding {
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        for text in [&self.sync, &self.destination, &self.account, &self.object, &self.match_on, &self.key] {
+            w.str(text);
+        }
+        w.u64(self.hash_key_check).u64(self.epoch);
+        w.finish()
+    }
+
+    /// Reads the record's bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new("binding", bytes)?;
+        let mut text = || r.str().map(str::to_owned);
+        let (sync, destination, account, object, match_on, key) =
+            (text()?, text()?, text()?, text()?, text()?, text()?);
+        let binding =
+            Self { sync, destination, account, object, match_on, key, hash_key_check: r.u64()?, epoch: r.u64()? };
+        r.end()?;
+        Ok(binding)
+    }
+}
+
+/// Numbers that are given out once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Next sequence number of a batch.
+    pub next_batch: u64,
+    /// Next segment.
+    pub next_segment: u64,
+    /// Next list of fields.
+    pub next_fields: u32,
+    /// Next run.
+    pub next_run: u64,
+    /// A segment that is being written and not yet in force, plus one; 0 if there is none.
+    pub building: u64,
+}
+
+impl Counters {
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.u64(self.next_batch).u64(self.next_segment).u32(self.next_fields).u64(self.next_run).u64(self.building);
+        w.finish()
+    }
+
+    /// Reads the record's bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new("counters", bytes)?;
+        let counters = Self {
+            next_batch: r.u64()?,
+            next_segment: r.u64()?,
+            next_fields: r.u32()?,
+            next_run: r.u64()?,
+            building: r.u64()?,
+        };
+        r.end()?;
+        Ok(counters)
+    }
+}
+
+/// A segment in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentMeta {
+    /// Its id.
+    pub id: u64,
+    /// Entries.
+    pub rows: u64,
+    /// The list of fields that its images have.
+    pub fields: u32,
+}
+
+impl SegmentMeta {
+    /// Number of blocks.
+    pub fn blocks(&self) -> u32 {
+        (self.rows as usize).div_ceil(BLOCK_ROWS) as u32
+    }
+
+    /// The record of a list of segments.
+    pub fn encode_list(list: &[Self]) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.u32(list.len() as u32);
+        for segment in list {
+            w.u64(segment.id).u64(segment.rows).u32(segment.fields);
+        }
+        w.finish()
+    }
+
+    /// Reads a list of segments.
+    pub fn decode_list(bytes: &[u8]) -> Result<Vec<Self>> {
+        let mut r = Reader::new("segments", bytes)?;
+        let n = r.u32()?;
+        let mut list = Vec::new();
+        for _ in 0..n {
+            list.push(Self { id: r.u64()?, rows: r.u64()?, fields: r.u32()? });
+        }
+        r.end()?;
+        Ok(list)
+    }
+}
+
+/// The record of a list of field names.
+pub fn encode_fields(fields: &[FieldName]) -> Vec<u8> {
+    let mut w = Writer::default();
+    w.u32(fields.len() as u32);
+    for field in fields {
+        w.str(field.as_str());
+    }
+    w.finish()
+}
+
+/// Reads a list of field names.
+pub fn decode_fields(bytes: &[u8]) -> Result<Vec<FieldName>> {
+    let mut r = Reader::new("fields", bytes)?;
+    let n = r.u32()?;
+    let mut fields = Vec::new();
+    for _ in 0..n {
+        fields.push(FieldName::new(r.str()?));
+    }
+    r.end()?;
+    Ok(fields)
+}
+
+/// The standing of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Status {
+    /// The image is what the destination acknowledged last; the row hash is that of the row it came from.
+    Synced = 0,
+    /// Not written; to be sent again.
+    Failed = 1,
+    /// Refused; parked until the row or the mapping changes. The row hash is that of the refused row.
+    Rejected = 2,
+    /// Sent, fate unknown; to be sent again whatever the source says.
+    InDoubt = 3,
+    /// Removed at the destination; the key is forgotten when segments are merged.
+    Removed = 4,
+}
+
+impl Status {
+    fn decode(byte: u8) -> Option<Self> {
+        [Status::Synced, Status::Failed, Status::Rejected, Status::InDoubt, Status::Removed]
+            .into_iter()
+            .find(|status| *status as u8 == byte)
+    }
+}
+
+/// Why a row is not synced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Its position among the rows of the record.
+    pub row: u32,
+    /// The code of the reason.
+    pub code: String,
+    /// The field at fault; empty if unknown.
+    pub field: String,
+}
+
+fn write_notes(w: &mut Writer, notes: &[Note]) {
+    w.u32(notes.len() as u32);
+    for note in notes {
+        w.u32(note.row).str(&note.code).str(&note.field);
+    }
+}
+
+fn read_notes(r: &mut Reader<'_>) -> Result<Vec<Note>> {
+    let n = r.u32()?;
+    let mut notes = Vec::new();
+    for _ in 0..n {
+        notes.push(Note { row: r.u32()?, code: r.str()?.to_owned(), field: r.str()?.to_owned() });
+    }
+    Ok(notes)
+}
+
+/// What is about to be sent: written before, so that a crash leaves the rows in doubt and not forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intent {
+    /// The operation's number; 0 for a record that only moves row hashes and sends nothing.
+    pub operation: u8,
+    /// The list of fields that the images have.
+    pub fields: u32,
+    /// Fields a row, 0 if the record has no images.
+    pub width: u32,
+    /// Key hashes.
+    pub keys: Vec<u128>,
+    /// Row hashes.
+    pub rows: Vec<u64>,
+    /// Row after row, the field hashes that hold once the row is acknowledged.
+    pub images: Vec<u64>,
+}
+
+impl Intent {
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        debug_assert_eq!(self.images.len(), self.keys.len() * self.width as usize);
+        let mut w = Writer::with_capacity(24 + self.keys.len() * (24 + 8 * self.width as usize));
+        w.u8(self.operation).u32(self.fields).u32(self.width).u32(self.keys.len() as u32);
+        w.u128s(self.keys.iter().copied()).u64s(self.rows.iter().copied()).u64s(self.images.iter().copied());
+        w.finish()
+    }
+
+    /// Reads the record's bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new("intent", bytes)?;
+        let (operation, fields, width, n) = (r.u8()?, r.u32()?, r.u32()?, r.u32()? as usize);
+        let keys = r.u128s(n)?;
+        let rows = r.u64s(n)?;
+        let images = r.u64s(n.checked_mul(width as usize).ok_or_else(|| r.damaged())?)?;
+        r.end()?;
+        Ok(Self { operation, fields, width, keys, rows, images })
+    }
+}
+
+/// A list of short texts in one allocation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    ends: Vec<u32>,
+    bytes: String,
+}
+
+impl Texts {
+    /// A list of `n` empty texts.
+    pub fn empty(n: usize) -> Self {
+        Self { ends: vec![0; n], bytes: String::new() }
+    }
+
+    /// Appends a text.
+    pub fn push(&mut self, text: &str) {
+        self.bytes.push_str(text);
+        self.ends.push(self.bytes.len() as u32);
+    }
+
+    /// The text at `index`, empty if there is none.
+    pub fn get(&self, index: usize) -> &str {
+        let end = self.ends.get(index).copied().unwrap_or_default() as usize;
+        let start = if index == 0 { 0 } else { self.ends.get(index - 1).copied().unwrap_or_default() as usize };
+        self.bytes.get(start..end).unwrap_or_default()
+    }
+
+    fn write(&self, w: &mut Writer) {
+        for end in &self.ends {
+            w.u32(*end);
+        }
+        w.str(&self.bytes);
+    }
+
+    fn read(r: &mut Reader<'_>, n: usize) -> Result<Self> {
+        let bytes = r.bytes(n.checked_mul(4).ok_or_else(|| r.damaged())?)?;
+        let ends: Vec<u32> = bytes.as_chunks::<4>().0.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect();
+        Ok(Self { ends, bytes: r.str()?.to_owned() })
+    }
+}
+
+/// What became of a batch, row by row in the order of its intent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ack {
+    /// Standing of each row.
+    pub status: Vec<Status>,
+    /// Attempts since the row was last synced, saturating.
+    pub attempts: Vec<u8>,
+    /// Record ids as the destination told them; empty where it did not.
+    pub ids: Texts,
+    /// Reasons, for rows that are not synced.
+    pub notes: Vec<Note>,
+}
+
+impl Ack {
+    /// One answer for all of `rows` rows.
+    pub fn uniform(rows: usize, status: Status) -> Self {
+        Self { status: vec![status; rows], attempts: vec![0; rows], ids: Texts::empty(rows), notes: Vec::new() }
+    }
+
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::with_capacity(16 + self.status.len() * 20);
+        w.u32(self.status.len() as u32);
+        for status in &self.status {
+            w.u8(*status as u8);
+        }
+        w.bytes(&self.attempts);
+        self.ids.write(&mut w);
+        write_notes(&mut w, &self.notes);
+        w.finish()
+    }
+
+    /// Reads the record's bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new("acknowledgement", bytes)?;
+        let n = r.u32()? as usize;
+        let status =
+            r.bytes(n)?.iter().map(|byte| Status::decode(*byte).ok_or_else(|| r.damaged())).collect::<Result<_>>()?;
+        let attempts = r.bytes(n)?.to_vec();
+        let ids = Texts::read(&mut r, n)?;
+        let notes = read_notes(&mut r)?;
+        r.end()?;
+        Ok(Self { status, attempts, ids, notes })
+    }
+}
+
+/// A sorted block of keys: all that a diff needs of rows that did not change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyBlock {
+    /// Key hashes, ascending.
+    pub keys: Vec<u128>,
+    /// Row hashes.
+    pub rows: Vec<u64>,
+    /// Standing of each key, and whether the entry has an image of its own.
+    pub status: Vec<(Status, bool)>,
+    /// Attempts since the row was last synced.
+    pub attempts: Vec<u8>,
+}
+
+const HAS_IMAGE: u8 = 0x80;
+
+impl KeyBlock {
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::with_capacity(4 + self.keys.len() * 26);
+        w.u32(self.keys.len() as u32).u128s(self.keys.iter().copied()).u64s(self.rows.iter().copied());
+        for (status, image) in &self.status {
+            w.u8(*status as u8 | if *image { HAS_IMAGE } else { 0 });
+        }
+        w.bytes(&self.attempts);
+        w.finish()
+    }
+
+    /// Reads the record's bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new("key block", bytes)?;
+        let n = r.u32()? as usize;
+        let (keys, rows) = (r.u128s(n)?, r.u64s(n)?);
+        let status = r
+            .bytes(n)?
+            .iter()
+            .map(|byte| {
+                let status = Status::decode(byte & !HAS_IMAGE).ok_or_else(|| r.damaged())?;
+                Ok((status, byte & HAS_IMAGE != 0))
+            })
+            .collect::<Result<_>>()?;
+        let attempts = r.bytes(n)?.to_vec();
+        r.end()?;
+        Ok(Self { keys, rows, status, attempts })
+    }
+}
+
+/// The images of a block's entries, in the same order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageBlock {
+    /// Fields a row.
+    pub width: u32,
+    /// Row after row, the field hashes; zeros where the entry has no image of its own.
+    pub images: Vec<u64>,
+    /// Record ids.
+    pub ids: Texts,
+    /// Reasons, for rows that are not synced.
+    pub notes: Vec<Note>,
+}
+
+impl ImageBlock {
+    /// The record's bytes.
+    pub fn encode(&self, rows: usize) -> Vec<u8> {
+        let mut w = Writer::with_capacity(16 + self.images.len() * 8 + rows * 20);
+        w.u32(rows as u32).u32(self.width).u64s(self.images.iter().copied());
+        self.ids.write(&mut w);
+        write_notes(&mut w, &self.notes);
+        w.finish()
+    }
+
+    /// Reads the record's bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new("image block", bytes)?;
+        let (n, width) = (r.u32()? as usize, r.u32()?);
+        let images = r.u64s(n.checked_mul(width as usize).ok_or_else(|| r.damaged())?)?;
+        let ids = Texts::read(&mut r, n)?;
+        let notes = read_notes(&mut r)?;
+        r.end()?;
+        Ok(Self { width, images, ids, notes })
+    }
+}
+
+/// One run in the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunRecord {
+    /// The run's id.
+    pub run: u64,
+    /// Wall clock at its start, milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    /// Wall clock at its end; 0 while it has not ended.
+    pub ended_ms: u64,
+    /// How it ended; empty while it has not.
+    pub status: String,
+    /// Rows read from the source.
+    pub source_rows: u64,
+    /// Distinct usable keys among them.
+    pub distinct: u64,
+    /// Rows the plan wanted to write.
+    pub to_write: u64,
+    /// Rows written.
+    pub written: u64,
+    /// Hash of the plan.
+    pub plan: u64,
+}
+
+impl RunRecord {
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.u64(self.run).u64(self.started_ms).u64(self.ended_ms).str(&self.status);
+        w.u64(self.source_rows).u64(self.distinct).u64(self.to_write).u64(self.written).u64(self.plan);
+        w.finish()
+    }
+
+    /// Reads the record's bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new("run", bytes)?;
+        let record = Self {
+            run: r.u64()?,
+            started_ms: r.u64()?,
+            ended_ms: r.u64()?,
+            status: r.str()?.to_owned(),
+            source_rows: r.u64()?,
+            distinct: r.u64()?,
+            to_write: r.u64()?,
+            written: r.u64()?,
+            plan: r.u64()?,
+        };
+        r.end()?;
+        Ok(record)
+    }
+}
+
+/// The key of a sequence number.
+pub fn sequence_key(sequence: u64) -> Vec<u8> {
+    sequence.to_be_bytes().to_vec()
+}
+
+/// Reads the key of a sequence number.
+pub fn read_sequence_key(key: &[u8]) -> Result<u64> {
+    key.try_into().map(u64::from_be_bytes).map_err(|_| corrupt("sequence key"))
+}
+
+/// The key of a block.
+pub fn block_key(segment: u64, block: u32) -> Vec<u8> {
+    [segment.to_be_bytes().as_slice(), &block.to_be_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(list: &[String]) -> Texts {
+        let mut texts = Texts::default();
+        list.iter().for_each(|text| texts.push(text));
+        texts
+    }
+
+    fn status() -> impl Strategy<Value = Status> {
+        (0_u8..5).prop_map(|byte| Status::decode(byte).unwrap())
+    }
+
+    prop_compose! {
+        fn intent()(n in 0_usize..20, width in 0_u32..4)(
+            keys in prop::collection::vec(any::<u128>(), n),
+            rows in prop::collection::vec(any::<u64>(), n),
+            images in prop::collection::vec(any::<u64>(), n * width as usize),
+            operation in any::<u8>(), fields in any::<u32>(), width in Just(width),
+        ) -> Intent {
+            Intent { operation, fields, width, keys, rows, images }
+        }
+    }
+
+    prop_compose! {
+        fn ack()(n in 0_usize..20)(
+            status in prop::collection::vec(status(), n),
+            attempts in prop::collection::vec(any::<u8>(), n),
+            ids in prop::collection::vec(".{0,12}", n),
+            notes in prop::collection::vec((any::<u32>(), ".{0,8}", ".{0,8}"), 0..3),
+        ) -> Ack {
+            let notes = notes.into_iter().map(|(row, code, field)| Note { row, code, field }).collect();
+            Ack { status, attempts, ids: texts(&ids), notes }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn records_round_trip(intent in intent(), ack in ack()) {
+            prop_assert_eq!(Intent::decode(&intent.encode()).unwrap(), intent.clone());
+            prop_assert_eq!(Ack::decode(&ack.encode()).unwrap(), ack.clone());
+            let n = intent.keys.len();
+            let keys = KeyBlock {
+                keys: intent.keys.clone(), rows: intent.rows.clone(), status: vec![(Status::InDoubt, true); n], attempts: vec![3; n],
+            };
+            prop_assert_eq!(KeyBlock::decode(&keys.encode()).unwrap(), keys);
+            let images = ImageBlock {
+                width: intent.width, images: intent.images, ids: texts(&vec!["7".into(); n]), notes: ack.notes,
+            };
+            prop_assert_eq!(ImageBlock::decode(&images.encode(n)).unwrap(), images);
+        }
+
+        #[test]
+        fn f07_an_altered_record_is_corrupt_and_never_a_panic(intent in intent(), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+            let mut bytes = intent.encode();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert_eq!(Intent::decode(&bytes).unwrap_err().kind(), Kind::StateCorrupt);
+        }
+
+        #[test]
+        fn f07_any_bytes_with_a_right_checksum_decode_or_are_corrupt(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut w = Writer::default();
+            w.bytes(&bytes);
+            let record = w.finish();
+            let kinds = [
+                Intent::decode(&record).err().map(|e| e.kind()),
+                Ack::decode(&record).err().map(|e| e.kind()),
+                KeyBlock::decode(&record).err().map(|e| e.kind()),
+                ImageBlock::decode(&record).err().map(|e| e.kind()),
+                RunRecord::decode(&record).err().map(|e| e.kind()),
+                Binding::decode(&record).err().map(|e| e.kind()),
+                SegmentMeta::decode_list(&record).err().map(|e| e.kind()),
+            ];
+            prop_assert!(kinds.into_iter().flatten().all(|kind| kind == Kind::StateCorrupt));
+        }
+    }
+
+    #[test]
+    fn the_format_of_a_record_does_not_drift() {
+        let record = Counters { next_batch: 1, next_segment: 2, next_fields: 3, next_run: 4, building: 5 }.encode();
+        let shown: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(&shown[..72], "010000000000000002000000000000000300000004000000000000000500000000000000");
+        assert_eq!(record.len(), 36 + 8);
+    }
+}

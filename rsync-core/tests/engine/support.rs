@@ -1,0 +1,130 @@
+//! A small sync whose parts a test can change.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use rsync_core::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use rsync_core::event::Observer;
+use rsync_core::ids::{RunId, SyncId};
+use rsync_core::memory::{ManualClock, MemoryDestination, MemorySource, SeededRandomness};
+use rsync_core::pipeline::PipelineBuilder;
+use rsync_core::{
+    Event, FieldMap, FieldRule, FieldType, HashKey, MemoryStore, Model, NullRule, Owner, Pipeline, Target,
+};
+
+pub(crate) type Row<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
+
+/// A model with the columns `id`, `name` and `tier`.
+pub(crate) fn batch(rows: &[Row<'_>]) -> RecordBatch {
+    let column =
+        |f: &dyn Fn(&Row<'_>) -> Option<String>| -> ArrayRef { Arc::new(rows.iter().map(f).collect::<StringArray>()) };
+    RecordBatch::try_from_iter_with_nullable([
+        ("id", column(&|row| (row.0 != "NULL").then(|| row.0.to_owned())), true),
+        ("name", column(&|row| row.1.map(str::to_owned)), true),
+        ("tier", column(&|row| row.2.map(str::to_owned)), true),
+    ])
+    .unwrap()
+}
+
+/// `n` rows `k0`, `k1`, … whose name ends in `version`.
+pub(crate) fn numbered(n: usize, version: usize) -> RecordBatch {
+    let ids: Vec<String> = (0..n).map(|i| format!("k{i}")).collect();
+    let names: Vec<String> = (0..n).map(|i| format!("n{i} v{version}")).collect();
+    let rows: Vec<Row<'_>> =
+        ids.iter().zip(&names).map(|(id, name)| (id.as_str(), Some(name.as_str()), Some("pro"))).collect();
+    batch(&rows)
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recorder(Arc<Mutex<Vec<Event>>>);
+
+impl Recorder {
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn count(&self, test: impl Fn(&Event) -> bool) -> usize {
+        self.events().iter().filter(|event| test(event)).count()
+    }
+}
+
+impl Observer for Recorder {
+    fn observe(&self, _: &SyncId, _: RunId, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+/// The parts of a sync of people, which tests share and change.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) source: MemorySource,
+    pub(crate) destination: MemoryDestination,
+    pub(crate) store: MemoryStore,
+    pub(crate) target: Target,
+    pub(crate) recorder: Recorder,
+    pub(crate) clock: ManualClock,
+}
+
+pub(crate) fn key() -> HashKey {
+    HashKey::from_bytes(*b"a test's own key")
+}
+
+pub(crate) fn mapping() -> FieldMap {
+    FieldMap::new()
+        .field(FieldRule::column("id", "ext_id", FieldType::Text))
+        .field(FieldRule::column("name", "name", FieldType::Text))
+        .field(FieldRule::column("tier", "tier", FieldType::Text).on_null(NullRule::Clear))
+}
+
+impl Parts {
+    pub(crate) fn new(rows: &[Row<'_>]) -> Self {
+        Self::of(batch(rows))
+    }
+
+    pub(crate) fn of(batch: RecordBatch) -> Self {
+        let target = Target::new("people", "ext_id");
+        Self {
+            source: MemorySource::of(batch),
+            destination: MemoryDestination::new()
+                .with_fields(&target, [("name", FieldType::Text), ("tier", FieldType::Text)]),
+            store: MemoryStore::new(),
+            target,
+            recorder: Recorder::default(),
+            clock: ManualClock::auto_advancing(),
+        }
+    }
+
+    pub(crate) fn builder(&self) -> PipelineBuilder {
+        Pipeline::builder("people")
+            .owner(Owner::new("growth", "growth@example.com"))
+            .source(self.source.clone())
+            .model(Model::new("people").key(["id"]))
+            .mapping(mapping())
+            .destination(self.destination.clone(), self.target.clone())
+            .state(self.store.clone(), key())
+            .observer(self.recorder.clone())
+            .clock(self.clock.clone())
+            .randomness(SeededRandomness::new(7))
+    }
+
+    pub(crate) fn sync(&self) -> Pipeline {
+        self.builder().build().unwrap()
+    }
+
+    pub(crate) fn replace(&self, rows: &[Row<'_>]) {
+        self.source.replace(vec![batch(rows)]);
+    }
+
+    pub(crate) fn field(&self, key: &str, field: &str) -> Option<String> {
+        self.destination.record(&self.target, key)?.get(field).cloned()
+    }
+
+    pub(crate) fn records(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        self.destination.records("people")
+    }
+
+    /// Rows that were handed to the destination so far.
+    pub(crate) fn rows_sent(&self) -> usize {
+        self.destination.writes().iter().map(|write| write.rows).sum()
+    }
+}
