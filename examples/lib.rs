@@ -1,1 +1,3 @@
-//! Shared parts of the examples.
+//! Parts that the examples and their tests share.
+
+pub mod churn;

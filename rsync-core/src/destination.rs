@@ -294,7 +294,7 @@ impl Context {
 /// sent with unknown fate.
 #[async_trait]
 pub trait Destination: Debug + Send + Sync + 'static {
-    /// A stable lower-case name of the kind of service, such as `hubspot`.
+    /// A stable lower-case name of the kind of service, such as `crm`.
     fn kind(&self) -> &'static str;
 
     /// What it can do for `target`. Constant for an instance and a target, read before every run.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use tracing::Instrument as _;
 
-use crate::arrow::datatypes::SchemaRef;
 use crate::capability::Capability;
 use crate::destination::{KeyFolding, RemoteSchema};
 use crate::error::{Error, Kind, Problem, Result};
@@ -21,6 +20,7 @@ use crate::record::FieldType;
 use crate::source::ReadRequest;
 use crate::state::codec::Binding;
 use crate::state::{Acknowledged, StateSession};
+use arrow::datatypes::SchemaRef;
 
 /// Share of changed rows above which a field counts as changing all the time.
 const RESTLESS: f64 = 0.9;

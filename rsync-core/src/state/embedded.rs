@@ -217,8 +217,6 @@ fn write(db: &Database, mutations: Vec<Mutation>) -> Result<(), redb::Error> {
     transaction.set_durability(Durability::Immediate)?;
     // A second sync orders the data before the pointer to it, so that no torn write can make both unreadable.
     transaction.set_two_phase_commit(true);
-    // Opening after a crash is then a matter of milliseconds, whatever the size of the state.
-    transaction.set_quick_repair(true);
     let mut mutations = mutations.into_iter().peekable();
     while let Some(first) = mutations.peek() {
         let name = table_of(first);

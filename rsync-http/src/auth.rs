@@ -1,0 +1,253 @@
+//! Credentials: where tokens come from, and how one that was refused is replaced.
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::{Either, select};
+use reqwest::header::HeaderValue;
+use rsync_core::Secret;
+use rsync_core::clock::Clock;
+use rsync_core::error::{Error, Kind, Problem, Result, Retry};
+use tokio::sync::Mutex;
+
+/// A token is replaced this long before it expires, so that it does not expire on its way.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(60);
+
+/// An access token.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    /// The token.
+    pub token: Secret,
+    /// How long it is valid from now on, where the issuer says so.
+    pub valid_for: Option<Duration>,
+}
+
+impl AccessToken {
+    /// A token that is valid until it is refused.
+    pub fn new(token: Secret) -> Self {
+        Self { token, valid_for: None }
+    }
+
+    /// Sets how long it is valid.
+    #[must_use]
+    pub fn with_valid_for(mut self, valid_for: Duration) -> Self {
+        self.valid_for = Some(valid_for);
+        self
+    }
+}
+
+/// Where access tokens come from, for example an OAuth refresh.
+///
+/// The client asks when it has no token, shortly before a token expires, and once when a token was refused. It
+/// never asks twice at the same time.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use rsync_core::{Result, Secret};
+/// # use rsync_http::{AccessToken, TokenSource};
+/// /// Asks the host's own vault.
+/// #[derive(Debug)]
+/// struct Vault;
+///
+/// #[async_trait::async_trait]
+/// impl TokenSource for Vault {
+///     async fn fetch(&self) -> Result<AccessToken> {
+///         let token = Secret::new("from the vault");
+///         Ok(AccessToken::new(token).with_valid_for(Duration::from_secs(1_800)))
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait TokenSource: Debug + Send + Sync + 'static {
+    /// A fresh token.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Unauthenticated`] if the grant itself is refused; a transient kind if the issuer cannot be reached.
+    /// The text must not quote the issuer's answer.
+    async fn fetch(&self) -> Result<AccessToken>;
+}
+
+/// How requests are authenticated. `Debug` shows no secret.
+#[derive(Clone)]
+pub struct Auth(Scheme);
+
+#[derive(Clone)]
+enum Scheme {
+    None,
+    Bearer(Secret),
+    Renewable(Arc<dyn TokenSource>),
+}
+
+impl Auth {
+    /// No credentials.
+    pub fn none() -> Self {
+        Self(Scheme::None)
+    }
+
+    /// A token that does not change: a refusal is final.
+    pub fn bearer(token: Secret) -> Self {
+        Self(Scheme::Bearer(token))
+    }
+
+    /// Tokens that are replaced when they expire. A refused one is replaced once, and the request is sent once
+    /// more; that is safe also for writes, since a refused request was not carried out.
+    pub fn renewable(source: Arc<dyn TokenSource>) -> Self {
+        Self(Scheme::Renewable(source))
+    }
+
+    pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
+        if let Scheme::Bearer(token) = &self.0
+            && header(token).is_none()
+        {
+            problems.push(Problem::new(
+                "token",
+                "is empty or holds a space, line break or another character that no token has",
+                "give the token alone, without the line break that a file often ends with",
+            ));
+        }
+    }
+}
+
+impl Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Scheme::None => "Auth(none)",
+            Scheme::Bearer(_) => "Auth(bearer, redacted)",
+            Scheme::Renewable(_) => "Auth(renewable)",
+        })
+    }
+}
+
+fn header(token: &Secret) -> Option<HeaderValue> {
+    let token = token.expose();
+    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return None;
+    }
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// What one request was authenticated with.
+#[derive(Clone)]
+pub(crate) struct Credential {
+    pub(crate) header: Option<HeaderValue>,
+    /// Counts the tokens of a renewable source; `None` if a refusal is final.
+    generation: Option<u64>,
+}
+
+impl Credential {
+    pub(crate) fn is_renewable(&self) -> bool {
+        self.generation.is_some()
+    }
+}
+
+/// Hands out credentials and fetches tokens, one fetch at a time.
+pub(crate) struct Credentials {
+    auth: Auth,
+    clock: Arc<dyn Clock>,
+    limit: Duration,
+    /// Held while a token is fetched, so that all others wait for that one fetch.
+    state: Mutex<State>,
+    /// Fetches that have ended, to tell those who waited for one from those who come later.
+    ended: std::sync::atomic::AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    header: Option<HeaderValue>,
+    generation: u64,
+    expires_at: Option<Duration>,
+    /// Kind and retry class of the last fetch, if it failed.
+    failure: Option<(Kind, Retry)>,
+}
+
+impl Credentials {
+    pub(crate) fn new(auth: Auth, clock: Arc<dyn Clock>, limit: Duration) -> Self {
+        Self { auth, clock, limit, state: Mutex::default(), ended: std::sync::atomic::AtomicU64::new(0) }
+    }
+
+    /// The credential to send. Fetches a token if there is none or the one at hand is about to expire.
+    pub(crate) async fn current(&self) -> Result<Credential> {
+        match &self.auth.0 {
+            Scheme::None => Ok(Credential { header: None, generation: None }),
+            Scheme::Bearer(token) => Ok(Credential { header: header(token), generation: None }),
+            Scheme::Renewable(source) => self.valid(source.as_ref(), None).await,
+        }
+    }
+
+    /// Another credential than `refused`, fetched unless somebody else has done so already.
+    pub(crate) async fn replace(&self, refused: &Credential) -> Result<Credential> {
+        match (&self.auth.0, refused.generation) {
+            (Scheme::Renewable(source), Some(generation)) => self.valid(source.as_ref(), Some(generation)).await,
+            _ => Err(refused_error()),
+        }
+    }
+
+    async fn valid(&self, source: &dyn TokenSource, refused: Option<u64>) -> Result<Credential> {
+        let seen = self.ended.load(std::sync::atomic::Ordering::SeqCst);
+        let mut state = self.state.lock().await;
+        let fresh = state.expires_at.is_none_or(|at| self.clock.monotonic() < at);
+        if state.header.is_some() && fresh && refused != Some(state.generation) {
+            return Ok(state.credential());
+        }
+        // A fetch that ended in failure while this call waited for it answers this call too: otherwise every
+        // waiting request would knock at a failing issuer in turn.
+        if self.ended.load(std::sync::atomic::Ordering::SeqCst) > seen
+            && let Some((kind, retry)) = state.failure
+        {
+            return Err(Error::new(kind, "fetch an access token", "the fetch that this request waited for failed")
+                .with_retry(retry));
+        }
+        let fetched = self.fetch(source).await;
+        self.ended.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        match fetched {
+            Ok((header, valid_for)) => {
+                let valid_for = valid_for.map(|d| d.saturating_sub(RENEWAL_MARGIN).max(d / 2));
+                state.expires_at = valid_for.map(|d| self.clock.monotonic().saturating_add(d));
+                state.header = Some(header);
+                state.generation += 1;
+                state.failure = None;
+                Ok(state.credential())
+            }
+            Err(error) => {
+                // Whatever became of the token request: the request it was for has not been carried out.
+                let retry = if error.retry() == Retry::Ambiguous { Retry::Backoff } else { error.retry() };
+                state.failure = Some((error.kind(), retry));
+                Err(error.with_retry(retry))
+            }
+        }
+    }
+
+    async fn fetch(&self, source: &dyn TokenSource) -> Result<(HeaderValue, Option<Duration>)> {
+        let token = match select(source.fetch(), self.clock.sleep(self.limit)).await {
+            Either::Left((token, _)) => token?,
+            Either::Right(_) => {
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    "fetch an access token",
+                    "the issuer did not answer in time",
+                )
+                .with_retry(Retry::Backoff));
+            }
+        };
+        let header = header(&token.token).ok_or_else(|| {
+            Error::new(Kind::Protocol, "fetch an access token", "the issuer's token cannot stand in a header")
+        })?;
+        Ok((header, token.valid_for))
+    }
+}
+
+impl State {
+    fn credential(&self) -> Credential {
+        Credential { header: self.header.clone(), generation: Some(self.generation) }
+    }
+}
+
+fn refused_error() -> Error {
+    Error::new(Kind::Unauthenticated, "authenticate", "the credentials were refused")
+        .with_remedy("give a valid token; a refused one is not tried again")
+}

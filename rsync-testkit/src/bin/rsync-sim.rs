@@ -1,0 +1,150 @@
+//! Runs a simulator as a program: `rsync-sim hubspot --port 4511`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its terminal")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use rsync_testkit::sim::fault::FaultPlan;
+use rsync_testkit::sim::hubspot::{HubSpotSim, Quirks, RateLimits, Seed};
+use rsync_testkit::sim::server::INSPECTION_PREFIX;
+
+const HELP: &str = "\
+Runs a strict local simulator of a remote service until it is interrupted.
+
+Usage: rsync-sim <service> [options]
+
+Services:
+  hubspot               HubSpot CRM, API versions v3, 2026-03 and 2026-09
+
+Options:
+  --port <number>       port on 127.0.0.1 (default 4511; 0 takes any free one)
+  --seed <file.json>    initial state: portal, tokens, properties, custom objects, records
+  --faults <file.json>  fault plan; can be replaced at run time with PUT /_sim/faults
+  --quirks <file.json>  switches for behaviour that public evidence does not settle
+  --unlimited           no request limits, whatever the seed says
+  --tls                 serve HTTPS with a certificate authority made for this run
+  --ca-out <file.pem>   where to write the authority's certificate (needs --tls)
+  --help                this text
+
+Inspection, outside the service's own paths:
+  GET  /_sim/records/{object}   what is stored
+  GET  /_sim/stats              what was requested and written, in numbers
+  GET  /_sim/requests           method, path, status and rows of each request
+  GET  /_sim/faults             fault rules with their counts; PUT or POST replaces, DELETE clears them
+  POST /_sim/reset              resets the statistics; with ?what=portal also the records
+";
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("rsync-sim: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Options {
+    port: u16,
+    seed: Option<PathBuf>,
+    faults: Option<PathBuf>,
+    quirks: Option<PathBuf>,
+    unlimited: bool,
+    tls: bool,
+    ca_out: Option<PathBuf>,
+}
+
+fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
+    let Some(service) = arguments.next() else {
+        return Err(format!("no service named; name one of: hubspot\n\n{HELP}"));
+    };
+    if service == "--help" || service == "-h" {
+        print!("{HELP}");
+        return Ok(());
+    }
+    let Some(options) = parse(arguments)? else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    match service.as_str() {
+        "hubspot" => hubspot(&options),
+        other => Err(format!("service {other:?} is not known; name one of: hubspot")),
+    }
+}
+
+/// Reads the options; `None` when help is asked for.
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
+    let mut options =
+        Options { port: 4511, seed: None, faults: None, quirks: None, unlimited: false, tls: false, ca_out: None };
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} lacks its value; see --help"));
+        match argument.as_str() {
+            "--help" | "-h" => return Ok(None),
+            "--port" => {
+                let text = value()?;
+                options.port =
+                    text.parse().map_err(|_| format!("--port: {text:?} is no port; give a number from 0 to 65535"))?;
+            }
+            "--seed" => options.seed = Some(value()?.into()),
+            "--faults" => options.faults = Some(value()?.into()),
+            "--quirks" => options.quirks = Some(value()?.into()),
+            "--unlimited" => options.unlimited = true,
+            "--tls" => options.tls = true,
+            "--ca-out" => options.ca_out = Some(value()?.into()),
+            other => return Err(format!("option {other:?} is not known; see --help")),
+        }
+    }
+    match (options.tls, &options.ca_out) {
+        (false, Some(_)) => {
+            Err("--ca-out: there is a certificate only with --tls; add --tls or leave it out".to_owned())
+        }
+        (true, None) => Err("--tls: clients need the authority's certificate; add --ca-out <file.pem>".to_owned()),
+        _ => Ok(Some(options)),
+    }
+}
+
+fn hubspot(options: &Options) -> Result<(), String> {
+    let mut seed = match &options.seed {
+        Some(path) => Seed::from_json(&text_of("--seed", path)?).map_err(|e| format!("--seed: {e}"))?,
+        None => Seed::default(),
+    };
+    if options.unlimited {
+        seed.rate_limits = RateLimits::Unlimited;
+    }
+    let mut builder = HubSpotSim::builder().with_seed(seed).with_port(options.port);
+    if let Some(path) = &options.faults {
+        let plan = FaultPlan::from_json(&text_of("--faults", path)?).map_err(|e| format!("--faults: {e}"))?;
+        builder = builder.with_faults(plan);
+    }
+    if let Some(path) = &options.quirks {
+        let quirks: Quirks = serde_json::from_str(&text_of("--quirks", path)?)
+            .map_err(|e| format!("--quirks: {e}; see the field names of Quirks"))?;
+        builder = builder.with_quirks(quirks);
+    }
+    if options.tls {
+        builder = builder.with_tls();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("cannot start: {e}; free resources of this machine"))?;
+    runtime.block_on(async {
+        let sim = builder.start().await.map_err(|e| e.to_string())?;
+        if let (Some(path), Some(pem)) = (&options.ca_out, sim.ca_pem()) {
+            std::fs::write(path, pem)
+                .map_err(|e| format!("--ca-out: cannot write {}: {e}; choose a writable path", path.display()))?;
+        }
+        println!("HubSpot simulator of portal {}", sim.portal_id());
+        println!("base URL:   {}", sim.base_url());
+        // The token is test data from the seed: it opens nothing else.
+        println!("token:      {}", sim.token());
+        println!("inspection: {}{INSPECTION_PREFIX}/stats", sim.base_url());
+        tokio::signal::ctrl_c().await.map_err(|e| format!("cannot wait for an interrupt: {e}; run it in a terminal"))
+    })
+}
+
+fn text_of(option: &str, path: &PathBuf) -> Result<String, String> {
+    std::fs::read_to_string(path)
+        .map_err(|e| format!("{option}: cannot read {}: {e}; give the path of a readable JSON file", path.display()))
+}

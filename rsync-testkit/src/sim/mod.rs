@@ -1,0 +1,19 @@
+//! Local simulators of remote services.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`server`] | the loopback HTTP(S) server every simulator runs on |
+//! | [`fault`] | fault plans: which request fails, and how |
+//! | [`journal`] | what was requested, never what it carried |
+//! | [`hubspot`] | the HubSpot CRM simulator |
+
+mod error;
+pub mod fault;
+pub mod hubspot;
+mod inspection;
+pub mod journal;
+mod rng;
+pub mod server;
+mod tls;
+
+pub use error::SimError;
