@@ -60,10 +60,10 @@ impl<'a> Batcher<'a> {
         let mut from = 0;
         while from < work.len() {
             let room = max_rows - open.rows;
-            let mut to = (from + room).min(work.len());
-            let mut closed = to - from == room;
+            let fitting = (from + room).min(work.len());
+            let (mut to, mut closed) = (fitting, fitting - from == room);
             if let Some(max_bytes) = limits.max_bytes {
-                for row in from..to {
+                for row in from..fitting {
                     let bytes = self.destination.row_bytes(self.target, operation, &work.rows, row);
                     // A row that is too large alone still gets its own batch: the adapter refuses it by name.
                     if open.bytes + bytes > max_bytes && open.rows + (row - from) > 0 {

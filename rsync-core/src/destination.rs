@@ -43,6 +43,24 @@ pub enum KeyFolding {
     CaselessTrimmed,
 }
 
+impl KeyFolding {
+    /// Appends `key` as the service compares it. Version 1: letter by letter in lower case, so that every service,
+    /// adapter and state folds alike; a change would be a new version.
+    pub fn fold(self, key: &str, out: &mut String) {
+        match self {
+            KeyFolding::Exact => out.push_str(key),
+            KeyFolding::CaselessTrimmed => out.extend(key.trim().chars().flat_map(char::to_lowercase)),
+        }
+    }
+
+    /// `key` as the service compares it.
+    pub fn folded(self, key: &str) -> String {
+        let mut out = String::with_capacity(key.len());
+        self.fold(key, &mut out);
+        out
+    }
+}
+
 /// A field as the destination describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -76,7 +94,7 @@ impl RemoteField {
 
     /// Whether a mapped field of type `ty` can be written to it.
     pub fn accepts(&self, ty: FieldType) -> bool {
-        self.accepts.is_empty() || self.accepts.iter().any(|accepted| accepted.matches(ty))
+        self.accepts.is_empty() || self.accepts.contains(&AcceptedType::of(ty))
     }
 }
 
@@ -96,18 +114,18 @@ pub enum AcceptedType {
 }
 
 impl AcceptedType {
-    fn matches(self, ty: FieldType) -> bool {
-        matches!(
-            (self, ty),
-            (AcceptedType::Text, FieldType::Text)
-                | (AcceptedType::Integer, FieldType::Integer)
-                | (AcceptedType::Float, FieldType::Float)
-                | (AcceptedType::Decimal, FieldType::Decimal { .. })
-                | (AcceptedType::Boolean, FieldType::Boolean)
-                | (AcceptedType::Date, FieldType::Date)
-                | (AcceptedType::Timestamp, FieldType::Timestamp)
-                | (AcceptedType::TextList, FieldType::TextList)
-        )
+    /// The type of `ty` without its parameters.
+    pub fn of(ty: FieldType) -> Self {
+        match ty {
+            FieldType::Text => AcceptedType::Text,
+            FieldType::Integer => AcceptedType::Integer,
+            FieldType::Float => AcceptedType::Float,
+            FieldType::Decimal { .. } => AcceptedType::Decimal,
+            FieldType::Boolean => AcceptedType::Boolean,
+            FieldType::Date => AcceptedType::Date,
+            FieldType::Timestamp => AcceptedType::Timestamp,
+            FieldType::TextList => AcceptedType::TextList,
+        }
     }
 }
 
@@ -335,7 +353,8 @@ pub trait Destination: Debug + Send + Sync + 'static {
     /// For the batch as a whole. The retry class says whether it may have been applied: an answer that was
     /// lost after sending is [`Retry::Ambiguous`](crate::error::Retry::Ambiguous), never
     /// [`Retry::Backoff`](crate::error::Retry::Backoff). [`Kind::Rejected`] makes the engine look for the bad
-    /// row by splitting the batch.
+    /// row by splitting the batch; its context `code` and `field` are kept as the reason of a rejected row. A batch
+    /// beyond the declared limits is [`Kind::Internal`], before anything is sent.
     async fn write(&self, cx: &Context, batch: WriteBatch) -> Result<Receipt>;
 
     /// Asks after a job that [`Destination::write`] left pending. Must answer, not hang, also for a job that is
@@ -343,6 +362,6 @@ pub trait Destination: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Kind::NotFound`] if the service does not know the job.
+    /// [`Kind::NotFound`] if the service does not know the job, [`Kind::Unsupported`] if it has no jobs.
     async fn resume(&self, cx: &Context, job: JobToken) -> Result<Receipt>;
 }

@@ -128,6 +128,7 @@ type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 struct Inner {
     kind: Kind,
     retry: Retry,
+    delay: Option<Duration>,
     operation: Cow<'static, str>,
     message: String,
     context: Vec<(&'static str, String)>,
@@ -146,6 +147,7 @@ impl Error {
         Self(Box::new(Inner {
             kind,
             retry: Retry::Never,
+            delay: None,
             operation: operation.into(),
             message: message.into(),
             context: Vec::new(),
@@ -174,6 +176,14 @@ impl Error {
     #[must_use]
     pub fn with_retry(mut self, retry: Retry) -> Self {
         self.0.retry = retry;
+        self
+    }
+
+    /// Sets the pause that the other side asked for, where the retry class has no place for it: an answer of unknown
+    /// fate can name one too.
+    #[must_use]
+    pub fn with_delay(mut self, delay: Duration) -> Self {
+        self.0.delay = Some(delay);
         self
     }
 
@@ -206,6 +216,14 @@ impl Error {
     /// Whether the same request may be sent again.
     pub fn retry(&self) -> Retry {
         self.0.retry
+    }
+
+    /// The pause that the other side asked for before the next attempt.
+    pub fn delay(&self) -> Option<Duration> {
+        match self.0.retry {
+            Retry::After(delay) => Some(delay),
+            _ => self.0.delay,
+        }
     }
 
     /// During which operation.

@@ -117,14 +117,6 @@ mod tag {
     pub(super) const LIST: u8 = 9;
 }
 
-/// Key as the destination compares it.
-pub(crate) fn fold(text: &str, folding: KeyFolding, out: &mut String) {
-    match folding {
-        KeyFolding::Exact => out.push_str(text),
-        KeyFolding::CaselessTrimmed => out.extend(text.trim().chars().flat_map(char::to_lowercase)),
-    }
-}
-
 /// Appends the encoding of one column's cells to rows of a buffer, one row after the other. `rows[i]` is the
 /// buffer of row `i`.
 fn encode_column(array: &ArrayRef, present: impl Fn(usize) -> bool, mut put: impl FnMut(usize, u8, &[u8])) {
@@ -364,7 +356,7 @@ impl KeyHasher {
                             usable[from + row] &= !text.trim().is_empty();
                             if self.folding != KeyFolding::Exact {
                                 folded.clear();
-                                fold(text, self.folding, &mut folded);
+                                self.folding.fold(text, &mut folded);
                                 value = folded.as_bytes();
                             }
                         }

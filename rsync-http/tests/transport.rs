@@ -1,5 +1,6 @@
 //! The client against servers that misbehave, over real sockets on loopback.
 
+use std::cell::RefCell;
 use std::error::Error as _;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -397,13 +398,16 @@ async fn f39_tokens_are_replaced_before_they_expire() {
     assert!(tokens.fetched.load(Ordering::SeqCst) > 2);
 }
 
-/// Collects everything that is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl Write for Log {
+/// Writes to the memory of the thread that logs.
+struct ThreadLog;
+
+impl Write for ThreadLog {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
         Ok(bytes.len())
     }
     fn flush(&mut self) -> std::io::Result<()> {
@@ -411,16 +415,25 @@ impl Write for Log {
     }
 }
 
-#[tokio::test]
-async fn s01_s02_nothing_that_is_sent_or_received_is_logged() {
-    let log = Log::default();
-    let writer = log.clone();
+/// Records everything from here on. One subscriber for the whole process: scoped ones of tests that run side by side
+/// miss events while another one comes or goes.
+fn record_logs() {
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
+        .with_writer(|| ThreadLog)
         .with_ansi(false)
         .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+}
+
+/// What this thread has logged.
+fn logged() -> String {
+    String::from_utf8(LOGGED.take()).unwrap()
+}
+
+#[tokio::test]
+async fn s01_s02_nothing_that_is_sent_or_received_is_logged() {
+    record_logs();
     let server = Server::start(|index, _| {
         Action::Send(match index {
             0 => response("200 OK", "x-trace: id-1\r\nx-secret: canary\r\n", "canary"),
@@ -438,8 +451,7 @@ async fn s01_s02_nothing_that_is_sent_or_received_is_logged() {
     assert!(!format!("{response:?} {}", response.not_understood("why")).contains(CANARY));
     let error = client.send(request).await.unwrap_err();
     assert!(!shown(&error).contains(CANARY), "{}", shown(&error));
-    drop(guard);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = logged();
     assert!(log.contains("/v1/people/{key}") && log.contains("id-1") && log.contains("request failed"), "{log}");
     let canaries: Vec<&str> = log.lines().filter(|line| line.contains(CANARY)).collect();
     assert!(canaries.is_empty(), "{canaries:#?}");

@@ -135,15 +135,14 @@ pub(crate) fn error(response: &Response, is_field: &dyn Fn(&str) -> bool) -> Err
         error = error.with_context("code", code);
     }
     if let Some(property) = &at_fault.property {
-        error = error.with_context("property", property);
+        error = error.with_context("field", property);
     }
     let scopes = scopes(&fault);
     if !scopes.is_empty() {
         error = error.with_context("scopes", scopes.join(" | "));
     }
-    // An open fate has no place for the pause, so that it is at least told.
-    if let (Retry::Ambiguous | Retry::Backoff, Some(pause)) = (verdict.retry, response.retry_after()) {
-        error = error.with_context("retry_after_s", pause.as_secs());
+    if let Some(pause) = response.retry_after() {
+        error = error.with_delay(pause);
     }
     let remedy = verdict.remedy.or_else(|| at_fault.code.as_deref().map(remedy));
     match remedy {

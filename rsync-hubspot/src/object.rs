@@ -130,8 +130,7 @@ impl Fold {
     pub(crate) fn fold(self, key: &str) -> String {
         match self {
             Fold::Exact => key.to_owned(),
-            // Letter by letter, as the engine folds: lower-casing whole words treats a final sigma in another way.
-            Fold::Caseless => key.trim().chars().flat_map(char::to_lowercase).collect(),
+            Fold::Caseless => KeyFolding::CaselessTrimmed.folded(key),
             Fold::Numeric => match Number::parse(key) {
                 Some(number) => number.canonical(),
                 None => key.to_owned(),

@@ -2,8 +2,9 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rsync_core::arrow::array::{
@@ -490,13 +491,16 @@ fn d09_dropping_a_call_leaves_nothing_behind() {
     });
 }
 
-/// Collects everything that is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl Write for Log {
+/// Writes to the memory of the thread that logs.
+struct ThreadLog;
+
+impl Write for ThreadLog {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
         Ok(bytes.len())
     }
     fn flush(&mut self) -> std::io::Result<()> {
@@ -504,17 +508,26 @@ impl Write for Log {
     }
 }
 
+/// Records everything from here on. One subscriber for the whole process: scoped ones of tests that run side by side
+/// miss events while another one comes or goes.
+fn record_logs() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(|| ThreadLog)
+        .with_ansi(false)
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+}
+
+/// What this thread has logged.
+fn logged() -> String {
+    String::from_utf8(LOGGED.take()).unwrap()
+}
+
 #[test]
 fn s01_s02_no_token_and_no_value_is_logged() {
-    let log = Log::default();
-    let writer = log.clone();
+    record_logs();
     let token = alone(async |sim| {
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .finish();
-        let _guard = tracing::subscriber::set_default(subscriber);
         let hubspot = hubspot(&sim);
         hubspot.check(&contacts()).await.unwrap();
         let rows =
@@ -527,7 +540,7 @@ fn s01_s02_no_token_and_no_value_is_logged() {
         let _ = hubspot.lookup(&cx(), request).await;
         sim.token()
     });
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = logged();
     assert!(log.contains("does not add up") && log.contains("/objects/"), "{log}");
     assert!(!log.contains(CANARY) && !log.contains(&token), "{log}");
 }

@@ -62,7 +62,7 @@ async fn recorded_creates() {
         let error = write(400, body, Operation::Create, contacts(), columns).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (Kind::Rejected, Retry::Never));
         assert_eq!(error.context("code"), Some("PROPERTY_DOESNT_EXIST"));
-        assert_eq!(error.context("property"), Some("first000name"));
+        assert_eq!(error.context("field"), Some("first000name"));
         assert!(error.remedy().is_some_and(|remedy| remedy.contains("mapping")));
         assert!(!shown(&error).contains(CANARY));
     }

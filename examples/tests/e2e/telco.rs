@@ -29,6 +29,7 @@ fn has_total(row: &BTreeMap<String, String>) -> bool {
 }
 
 #[tokio::test]
+#[allow(clippy::print_stdout, reason = "a test that cannot run says so")]
 async fn the_public_churn_data_is_synced_exactly() {
     let Some(original) = telco() else {
         println!("skipped: the public churn data set is not at hand");

@@ -11,7 +11,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema};
 use async_trait::async_trait;
 
-use super::table::{Record, Stored, Table, column, fold};
+use super::table::{Record, Stored, Table, column};
 use crate::capability::{Capability, Operation, OperationLimits, WriteIdempotence};
 use crate::clock::Clock;
 use crate::destination::{
@@ -164,7 +164,7 @@ impl MemoryDestination {
         key.unique = true;
         let rest = fields.into_iter().map(|(name, ty)| {
             let mut field = RemoteField::new(name, ty.to_string());
-            field.accepts = vec![accepted(ty)];
+            field.accepts = vec![AcceptedType::of(ty)];
             field
         });
         let schema = RemoteSchema::new(std::iter::once(key).chain(rest).collect());
@@ -240,7 +240,7 @@ impl MemoryDestination {
         let mut fields: BTreeMap<String, Stored> =
             fields.into_iter().map(|(name, text)| (name.to_owned(), Stored::Text(text.to_owned()))).collect();
         fields.insert(target.match_on.to_string(), Stored::Text(key.to_owned()));
-        let folded = fold(key, folding(schema, target));
+        let folded = folding(schema, target).folded(key);
         table.insert(folded, Record { key: key.to_owned(), id, fields, writes: 0 });
     }
 
@@ -255,14 +255,14 @@ impl MemoryDestination {
     pub fn record(&self, target: &Target, key: &str) -> Option<BTreeMap<String, String>> {
         let state = self.lock();
         let (schema, table) = state.objects.get(&target.object)?;
-        table.get(&fold(key, folding(schema, target))).map(texts)
+        table.get(&folding(schema, target).folded(key)).map(texts)
     }
 
     /// How often a row was applied to this record; 0 if there is none.
     pub fn write_count(&self, target: &Target, key: &str) -> u64 {
         let state = self.lock();
         let Some((schema, table)) = state.objects.get(&target.object) else { return 0 };
-        table.get(&fold(key, folding(schema, target))).map_or(0, |record| record.writes)
+        table.get(&folding(schema, target).folded(key)).map_or(0, |record| record.writes)
     }
 
     /// All calls of [`Destination::write`] that reached the service, failed ones too, in order of arrival. Empty
@@ -294,20 +294,6 @@ impl MemoryDestination {
         state.in_flight += 1;
         state.max_in_flight = state.max_in_flight.max(state.in_flight);
         (number, InFlight(self))
-    }
-}
-
-/// The type without its parameters.
-fn accepted(ty: FieldType) -> AcceptedType {
-    match ty {
-        FieldType::Text => AcceptedType::Text,
-        FieldType::Integer => AcceptedType::Integer,
-        FieldType::Float => AcceptedType::Float,
-        FieldType::Decimal { .. } => AcceptedType::Decimal,
-        FieldType::Boolean => AcceptedType::Boolean,
-        FieldType::Date => AcceptedType::Date,
-        FieldType::Timestamp => AcceptedType::Timestamp,
-        FieldType::TextList => AcceptedType::TextList,
     }
 }
 
@@ -397,7 +383,7 @@ impl Destination for MemoryDestination {
         for row in 0..request.keys.len() {
             let Cell::Set(value) = keys.cell(row) else { continue };
             let Some(text) = Stored::new(&value).text() else { continue };
-            if let Some(record) = table.get(&fold(&text, folding)) {
+            if let Some(record) = table.get(&folding.folded(&text)) {
                 matches.push(Match { key: row, id: RemoteId::new(record.id.to_string()) });
                 records.push(record);
             }

@@ -8,7 +8,6 @@ use arrow::array::{
     StringBuilder, TimestampMicrosecondArray,
 };
 
-use crate::destination::KeyFolding;
 use crate::error::{Error, Kind, Result};
 use crate::record::{FieldType, Value};
 
@@ -68,14 +67,6 @@ impl Stored {
     pub(super) fn text(&self) -> Option<String> {
         let mut out = String::new();
         self.value().write_text(&mut out).then_some(out)
-    }
-}
-
-/// The form under which a key is compared.
-pub(super) fn fold(key: &str, folding: KeyFolding) -> String {
-    match folding {
-        KeyFolding::Exact => key.to_owned(),
-        KeyFolding::CaselessTrimmed => key.trim().to_lowercase(),
     }
 }
 

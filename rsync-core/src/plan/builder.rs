@@ -421,7 +421,7 @@ impl<'a> Builder<'a> {
         let out = |key: &u128| self.repeated.contains_key(key) || colliding.contains_key(key);
         let mut outbox = self.outbox;
         if !self.repeated.is_empty() || !colliding.is_empty() {
-            outbox = without(outbox, &self.schema, &self.known, self.state, &out).await?;
+            outbox = without(outbox, &self.schema, self.known, self.state, &out).await?;
         }
         let spool = outbox.spool.finish()?;
 

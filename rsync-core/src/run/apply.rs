@@ -414,10 +414,7 @@ impl<'a> Engine<'a> {
     fn failed(&mut self, sequence: u64, mut part: Part, error: Error) -> Result<()> {
         let code = error.context("code").unwrap_or(error.kind().as_str()).to_owned();
         tracing::debug!(kind = error.kind().as_str(), %code, retry = ?error.retry(), "call failed");
-        let asked = match error.retry() {
-            Retry::After(pause) => Some(pause),
-            _ => None,
-        };
+        let asked = error.delay();
         if matches!(error.kind(), Kind::Unavailable | Kind::Protocol) {
             self.failures_in_row += 1;
         }

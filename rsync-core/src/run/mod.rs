@@ -122,12 +122,10 @@ impl Pipeline {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let asked = match error.retry() {
-                Retry::Backoff | Retry::Ambiguous => None,
-                Retry::After(pause) => Some(pause),
-                Retry::Never | Retry::Exhausted => return Err(error),
-            };
-            match schedule.next(self.clock.monotonic(), asked, &*self.randomness) {
+            if matches!(error.retry(), Retry::Never | Retry::Exhausted) {
+                return Err(error);
+            }
+            match schedule.next(self.clock.monotonic(), error.delay(), &*self.randomness) {
                 Next::Again(pause) => self.clock.sleep(pause).await,
                 Next::GiveUp | Next::TooLong(_) => return Err(error.with_retry(Retry::Exhausted)),
             }

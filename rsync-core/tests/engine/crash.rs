@@ -68,6 +68,23 @@ async fn f05_a_row_in_doubt_is_sent_again_although_the_source_went_back() {
 }
 
 #[tokio::test]
+async fn f05_what_an_attempt_of_unknown_fate_may_have_overwritten_is_not_trusted() {
+    let parts = Parts::new(&[("a", Some("Ada"), Some("pro"))]);
+    let _ = parts.sync().run().await.unwrap();
+    parts.replace(&[("a", Some("Bob"), Some("pro"))]);
+    parts.destination.fail_write(2, Fault::HangAfter);
+    assert!(crash_after(&parts, 2).await);
+    // The row is sent again, but says nothing about the name now.
+    parts.replace(&[("a", None, Some("pro"))]);
+    assert_eq!(parts.sync().run().await.unwrap().totals.written, 1);
+    assert_eq!(parts.field("a", "name").as_deref(), Some("Bob"));
+    // The name that was acknowledged long ago is not what the destination has.
+    parts.replace(&[("a", Some("Ada"), Some("pro"))]);
+    assert_eq!(parts.sync().run().await.unwrap().totals.written, 1);
+    assert_eq!(parts.field("a", "name").as_deref(), Some("Ada"));
+}
+
+#[tokio::test]
 async fn f01_nothing_is_written_when_a_run_is_dropped_before_it_sends() {
     let folder = tempfile::tempdir().unwrap();
     let parts = Parts::of(numbered(100, 1));

@@ -206,8 +206,15 @@ async fn f26_the_servers_delay_is_kept() {
     let at: Vec<Duration> = destination.writes().iter().map(|write| write.at).collect();
     assert!(at[1] - at[0] >= Duration::from_secs(42), "{at:?}");
 
+    // An answer of unknown fate can ask for a pause as well.
+    parts.replace(&[("c", Some("Cyd"), None)]);
+    destination.fail_write(3, Fault::FailAfter(unavailable(Retry::Ambiguous).with_delay(Duration::from_secs(20))));
+    assert_eq!(sync.run().await.unwrap().totals.written, 1);
+    let at: Vec<Duration> = destination.writes().iter().map(|write| write.at).collect();
+    assert!(at[3] - at[2] >= Duration::from_secs(20), "{at:?}");
+
     parts.replace(&[BOB]);
-    destination.fail_write(3, limited(3600));
+    destination.fail_write(5, limited(3600));
     let failure = sync.run().await.unwrap_err();
     assert_eq!(failure.error.kind(), Kind::RateLimited);
     assert_eq!(failure.report.unwrap().totals.deferred, 1);
@@ -292,15 +299,17 @@ async fn f35_missing_outcomes_are_never_success() {
 
 #[tokio::test]
 async fn f31_an_append_of_unknown_fate_is_not_repeated() {
-    let parts = Parts::new(&[ADA]);
-    let capability = Capability::new()
-        .with_operation(Operation::Upsert, OperationLimits::new(10, WriteIdempotence::None))
-        .with_per_row_outcomes();
-    let destination = parts.destination.clone().with_capability(capability);
-    destination.fail_write(1, Fault::FailAfter(unavailable(Retry::Ambiguous)));
-    let sync = parts.builder().destination(destination.clone(), parts.target.clone()).build().unwrap();
-    let report = sync.run().await.unwrap();
-    assert_eq!((report.totals.in_doubt, destination.writes().len()), (1, 1));
+    for fault in [Fault::FailAfter(unavailable(Retry::Ambiguous)), Fault::UnknownAfter, Fault::DropOutcomes(1)] {
+        let parts = Parts::new(&[ADA]);
+        let capability = Capability::new()
+            .with_operation(Operation::Upsert, OperationLimits::new(10, WriteIdempotence::None))
+            .with_per_row_outcomes();
+        let destination = parts.destination.clone().with_capability(capability);
+        destination.fail_write(1, fault);
+        let sync = parts.builder().destination(destination.clone(), parts.target.clone()).build().unwrap();
+        let report = sync.run().await.unwrap();
+        assert_eq!((report.totals.in_doubt, destination.writes().len()), (1, 1));
+    }
 }
 
 #[tokio::test]

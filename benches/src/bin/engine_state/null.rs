@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use rsync_core::capability::{Capability, Operation, OperationLimits, WriteIdempotence};
-use rsync_core::destination::{Context, Destination, Found, LookupRequest, RemoteField, RemoteSchema, Target, WriteBatch};
+use rsync_core::destination::{
+    Context, Destination, Found, LookupRequest, RemoteField, RemoteSchema, Target, WriteBatch,
+};
 use rsync_core::ids::{AccountId, JobToken};
 use rsync_core::outcome::{Effect, Receipt, RowOutcome};
 use rsync_core::record::Rows;

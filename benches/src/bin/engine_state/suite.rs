@@ -9,7 +9,19 @@ use rsync_benches::report::table;
 use crate::Result;
 
 const TASKS: &[(&str, &[&str])] = &[
-    ("diff", &["plan_cpu_s", "plan_wall_s", "load_cpu_s", "map_cpu_s", "apply_cpu_s", "peak_rss_mib", "growth_mib", "file_mib"]),
+    (
+        "diff",
+        &[
+            "plan_cpu_s",
+            "plan_wall_s",
+            "load_cpu_s",
+            "map_cpu_s",
+            "apply_cpu_s",
+            "peak_rss_mib",
+            "growth_mib",
+            "file_mib",
+        ],
+    ),
     ("ack", &["plan_cpu_s", "apply_cpu_s", "apply_wall_s", "peak_rss_mib", "growth_mib", "file_mib"]),
     ("noop", &["run_cpu_s", "run_wall_s"]),
 ];

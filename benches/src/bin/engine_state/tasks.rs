@@ -35,14 +35,13 @@ const FIELDS: &[(&str, FieldType)] = &[
     ("phone", FieldType::Text),
     ("attrs", FieldType::Text),
 ];
-const NAMES: &[&str] = &[
-    "id", "email", "name", "is_active", "visits", "score", "ltv", "birth", "updated_at", "tier", "phone", "attrs",
-];
+const NAMES: &[&str] =
+    &["id", "email", "name", "is_active", "visits", "score", "ltv", "birth", "updated_at", "tier", "phone", "attrs"];
 
 fn mapping() -> FieldMap {
-    FIELDS
-        .iter()
-        .fold(FieldMap::new(), |map, (name, ty)| map.field(FieldRule::column(*name, *name, *ty).on_null(NullRule::Clear)))
+    FIELDS.iter().fold(FieldMap::new(), |map, (name, ty)| {
+        map.field(FieldRule::column(*name, *name, *ty).on_null(NullRule::Clear))
+    })
 }
 
 fn pipeline(source: impl Source, store: &Path, window: usize, options: &Options) -> Result<Pipeline> {
@@ -57,7 +56,7 @@ fn pipeline(source: impl Source, store: &Path, window: usize, options: &Options)
 }
 
 fn runtime() -> Result<Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().build()?)
+    Ok(tokio::runtime::Builder::new_current_thread().enable_time().build()?)
 }
 
 fn memory(batches: Vec<RecordBatch>) -> Result<MemorySource> {

@@ -7,7 +7,7 @@ use crate::capability::{Capability, Operation};
 use crate::destination::{Destination, KeyFolding, RemoteSchema, WriteBatch};
 use crate::error::{Error, Kind, Result};
 use crate::ids::{FieldName, RemoteId};
-use crate::memory::table::{Record, Stored, Table, fold};
+use crate::memory::table::{Record, Stored, Table};
 use crate::outcome::{Effect, RowOutcome};
 use crate::record::{Cell, FieldType};
 
@@ -35,7 +35,7 @@ impl MemoryDestination {
             }
         }
         let mut seen = BTreeSet::new();
-        if keys.iter().any(|key| !seen.insert(fold(key, folding))) {
+        if keys.iter().any(|key| !seen.insert(folding.folded(key))) {
             return Err(broken("two rows of the batch have the same key"));
         }
         Ok(())
@@ -108,7 +108,7 @@ fn apply_row(
     key: &str,
     folding: KeyFolding,
 ) -> RowOutcome {
-    let folded = fold(key, folding);
+    let folded = folding.folded(key);
     let known = table.get(&folded).map(|record| RemoteId::new(record.id.to_string()));
     match (batch.operation, known) {
         (Operation::Create, Some(_)) => {
