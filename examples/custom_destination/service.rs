@@ -76,7 +76,9 @@ async fn fields(State(service): State<Service>, Path(object): Path<String>) -> R
     if !service.lock().contains_key(&object) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let fields = FIELDS.map(|(name, kind, writable)| json!({ "name": name, "type": kind, "writable": writable }));
+    let fields = FIELDS.map(
+        |(name, kind, writable)| json!({ "name": name, "type": kind, "writable": writable, "unique": name == "number" }),
+    );
     Json(json!({ "fields": fields })).into_response()
 }
 

@@ -93,7 +93,8 @@ impl Destination for Tickets {
     async fn check(&self, target: &Target) -> Result<AccountId> {
         self.describe(target).await?;
         let account = call(&self.0, Request::read("check", Method::GET, Path::new("/v1/account"))).await?;
-        Ok(AccountId::new(account["id"].as_str().unwrap_or_default()))
+        let id = account["id"].as_str().map(AccountId::new);
+        id.ok_or_else(|| Error::new(Kind::Protocol, "check", "the answer names no account"))
     }
 
     async fn describe(&self, target: &Target) -> Result<RemoteSchema> {
@@ -102,7 +103,7 @@ impl Destination for Tickets {
         let fields = answer["fields"].as_array().into_iter().flatten().map(|json| {
             let text = |name: &str| json[name].as_str().unwrap_or_default();
             let mut field = RemoteField::new(text("name"), text("type"));
-            field.writable = json["writable"] == true;
+            (field.writable, field.unique) = (json["writable"] == true, json["unique"] == true);
             field
         });
         Ok(RemoteSchema::new(fields.collect()))

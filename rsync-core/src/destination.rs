@@ -254,7 +254,8 @@ impl WriteBatch {
 /// Persists the phase of a job before its next remote step.
 #[async_trait]
 pub trait Checkpoint: Debug + Send + Sync + 'static {
-    /// Returns once `token` is durable. A crash afterwards resumes from it.
+    /// Returns once `token` is durable in the sync's state. The engine drops it with the answer; after a crash the
+    /// rows of the job are in doubt and are sent again.
     ///
     /// # Errors
     ///

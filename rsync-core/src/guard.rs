@@ -7,7 +7,7 @@ use crate::ids::FieldName;
 /// The rows of a model by what would become of them.
 ///
 /// `source_rows = distinct + duplicates + null_keys`, and
-/// `distinct = unchanged + new + changed + in_doubt + invalid + skipped`.
+/// `distinct = unchanged + new + changed + in_doubt + unresolved + invalid + skipped`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -27,6 +27,8 @@ pub struct Counts {
     pub changed: u64,
     /// Rows to write because an earlier run does not know what became of them.
     pub in_doubt: u64,
+    /// Rows of which an earlier run does not know what became of them, and which the destination cannot take twice.
+    pub unresolved: u64,
     /// Rows that cannot be sent, duplicates and null keys apart.
     pub invalid: u64,
     /// Rows left out by the policy, or parked.

@@ -88,6 +88,7 @@ impl Totals {
             unchanged: counts.unchanged,
             invalid: counts.invalid,
             skipped: counts.skipped,
+            in_doubt: counts.unresolved,
             gone: counts.gone,
             ..Self::default()
         }

@@ -1,5 +1,6 @@
 //! The declarative mapping.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -31,6 +32,17 @@ pub enum NullRule {
     Default(Constant),
     /// The row is invalid.
     Reject,
+}
+
+impl fmt::Display for NullRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NullRule::Keep => "null keeps the field",
+            NullRule::Clear => "null clears the field",
+            NullRule::Default(_) => "null becomes the default",
+            NullRule::Reject => "null rejects the row",
+        })
+    }
 }
 
 /// A value that a mapping sets itself.
@@ -183,16 +195,6 @@ impl FieldRule {
         match &self.from {
             Origin::Column(column) => Some(column.clone()),
             Origin::Constant(_) => None,
-        }
-    }
-
-    fn null_in_words(&self) -> String {
-        match (&self.from, &self.null) {
-            (Origin::Constant(_), _) => "never null".into(),
-            (_, NullRule::Keep) => "keep".into(),
-            (_, NullRule::Clear) => "clear".into(),
-            (_, NullRule::Default(_)) => "default".into(),
-            (_, NullRule::Reject) => "reject the row".into(),
         }
     }
 
@@ -371,7 +373,7 @@ impl Mapping for FieldMap {
                 name: rule.to.clone(),
                 ty: rule.ty,
                 from: rule.source_column(),
-                on_null: rule.null_in_words(),
+                on_null: matches!(rule.from, Origin::Column(_)).then(|| rule.null.clone()),
             })
             .collect())
     }

@@ -29,14 +29,14 @@ pub struct MappedField {
     pub ty: FieldType,
     /// The column that it is converted from, if it comes from exactly one.
     pub from: Option<ColumnName>,
-    /// What a null becomes, in words.
-    pub on_null: String,
+    /// What a null becomes; `None` if the field is never null.
+    pub on_null: Option<NullRule>,
 }
 
 impl MappedField {
     /// A field of that name and type.
     pub fn new(name: impl Into<FieldName>, ty: FieldType) -> Self {
-        Self { name: name.into(), ty, from: None, on_null: "keep".into() }
+        Self { name: name.into(), ty, from: None, on_null: Some(NullRule::Keep) }
     }
 }
 

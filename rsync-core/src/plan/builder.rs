@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::reasons::{Reason, Reasons};
 use super::spool::{Spool, SpoolWriter, Work};
-use crate::capability::Operation;
+use crate::capability::{Capability, Operation, WriteIdempotence};
 use crate::error::Result;
 use crate::guard::{Counts, FieldChange};
 use crate::identity::{Fingerprints, KeyHasher};
@@ -39,7 +39,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) matched: Option<KeyHasher>,
     /// The field that is matched on, by its place in the mapping.
     pub(crate) match_index: usize,
-    pub(crate) keeps_absent_fields: bool,
+    pub(crate) capability: Capability,
 }
 
 /// What was seen of a known key in this read.
@@ -365,6 +365,12 @@ impl<'a> Builder<'a> {
                     }
                 }
                 match self.frame.policy.decide(changes[row]) {
+                    // Nobody knows whether it was applied, and a second time would count twice.
+                    Decision::Write(operation) if changes[row] == Change::InDoubt && !self.replayable(operation) => {
+                        let fix = "look for the record at the destination; the library cannot tell whether it is there";
+                        let reason = self.reason(Reason::new("fate_unknown", None, fix));
+                        self.set_aside(key, Outcome::InDoubt, reason);
+                    }
                     Decision::Write(operation) => {
                         operations[row] = operation;
                         kept.push(row as u32);
@@ -385,7 +391,7 @@ impl<'a> Builder<'a> {
                 operations,
                 attempts,
             };
-            if self.frame.keeps_absent_fields && self.frame.policy.send_fields() == SendFields::Changed {
+            if self.frame.capability.keeps_absent_fields && self.frame.policy.send_fields() == SendFields::Changed {
                 work.rows = self.only_changed(work.rows, &work.changes, &changed);
             }
             if kept.len() == n {
@@ -395,6 +401,11 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(())
+    }
+
+    fn replayable(&self, operation: Operation) -> bool {
+        let limits = self.frame.capability.limits(operation);
+        limits.is_some_and(|limits| limits.idempotence != WriteIdempotence::None)
     }
 
     /// Marks fields of changed rows that did not change as absent, but for the field that is matched on.
@@ -442,6 +453,7 @@ impl<'a> Builder<'a> {
             reasons.add(aside.outcome, &self.reasons[usize::from(aside.reason)], Some(KeyHash(aside.key)));
             match aside.outcome {
                 Outcome::Skipped => counts.skipped += 1,
+                Outcome::InDoubt => counts.unresolved += 1,
                 _ => counts.invalid += 1,
             }
         }

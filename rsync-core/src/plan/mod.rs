@@ -165,6 +165,9 @@ impl fmt::Display for Plan {
         if counts.in_doubt > 0 {
             line(f, "in doubt", counts.in_doubt, "sent before with unknown fate; sent again")?;
         }
+        if counts.unresolved > 0 {
+            line(f, "unresolved", counts.unresolved, "in doubt, and not safe to send again")?;
+        }
         line(f, "unchanged", counts.unchanged, "")?;
         line(f, "invalid", counts.invalid + counts.duplicates + counts.null_keys, "")?;
         if counts.skipped > 0 {
@@ -179,6 +182,13 @@ impl fmt::Display for Plan {
             for change in self.found.field_changes.iter().filter(|change| change.rows > 0) {
                 writeln!(f, "    {:<26}{:>12}", change.field.as_str(), grouped(change.rows))?;
             }
+        }
+        writeln!(f, "  mapping")?;
+        for field in &self.fields {
+            let from =
+                field.from.as_ref().map_or_else(|| "set by the mapping".into(), |column| format!("from {column}"));
+            let null = field.on_null.as_ref().map(|rule| format!(", {rule}")).unwrap_or_default();
+            writeln!(f, "    {:<26}{} {from}{null}", field.name.as_str(), field.ty)?;
         }
         let least = if self.cost.at_least_requests { "at least " } else { "" };
         let time =

@@ -145,8 +145,15 @@ struct Landed {
     part: Part,
     /// `None` if the run was stopped before it was sent.
     result: Option<Result<Receipt>>,
-    /// Set while a job works on the part.
-    job_since: Option<Duration>,
+    /// The job that was asked after.
+    job: Option<Job>,
+}
+
+/// A job that works on a part at the destination.
+#[derive(Clone)]
+struct Job {
+    token: JobToken,
+    since: Duration,
 }
 
 /// An adapter that wants a job phase stored.
@@ -306,7 +313,7 @@ impl<'a> Engine<'a> {
             .with_attempt(attempt)
             .with_checkpoint(Arc::new(JobCheckpoint { sequence, signals: self.signals.0.clone() }));
         let span = tracing::debug_span!("batch", batch = %batch.id, operation = batch.operation.as_str(), rows = batch.len(), attempt);
-        self.pipeline.emit(self.run, &Event::BatchSent { batch: batch.id, rows: batch.len(), attempt });
+        let (pipeline, run) = (self.pipeline, self.run);
         let call = async move {
             let waited = async {
                 clock.sleep(pause).await;
@@ -323,53 +330,64 @@ impl<'a> Engine<'a> {
             });
             let go = matches!(select(Box::pin(waited), stopped).await, Either::Left(_));
             if !go {
-                return Landed { sequence, part, result: None, job_since: None };
+                return Landed { sequence, part, result: None, job: None };
             }
+            pipeline.emit(run, &Event::BatchSent { batch: batch.id, rows: batch.len(), attempt });
             let result = guarded(destination.write(&cx, batch)).await;
-            Landed { sequence, part, result: Some(result), job_since: None }
+            Landed { sequence, part, result: Some(result), job: None }
         };
         self.air.push(call.instrument(span).boxed());
         Ok(())
     }
 
     /// Asks after a job once more.
-    fn poll_job(&mut self, sequence: u64, part: Part, token: JobToken, since: Duration) {
+    fn poll_job(&mut self, sequence: u64, part: Part, job: Job, pause: Duration) {
         let clock = Arc::clone(&self.pipeline.clock);
         let destination = &self.pipeline.destination;
         let cx = Context::new(self.run)
             .with_checkpoint(Arc::new(JobCheckpoint { sequence, signals: self.signals.0.clone() }));
         let call = async move {
-            clock.sleep(JOB_POLL).await;
-            let result = guarded(destination.resume(&cx, token)).await;
-            Landed { sequence, part, result: Some(result), job_since: Some(since) }
+            clock.sleep(pause).await;
+            let result = guarded(destination.resume(&cx, job.token.clone())).await;
+            Landed { sequence, part, result: Some(result), job: Some(job) }
         };
         self.air.push(call.boxed());
     }
 
     fn handle(&mut self, landed: Landed) -> Result<()> {
-        let Landed { sequence, mut part, result, job_since } = landed;
+        let Landed { sequence, mut part, result, job } = landed;
         let Some(result) = result else {
             return self.settle(sequence, &part, &part.unsent("run_stopped"));
         };
-        if job_since.is_none() {
+        if job.is_none() {
             self.report.calls.writes += 1;
             self.report.calls.retries += u64::from(part.schedule.attempt() > 1);
         }
         match result {
             Ok(Receipt::Settled(outcomes)) => self.settled(sequence, part, outcomes),
             Ok(Receipt::Pending(token)) => {
-                let now = self.pipeline.clock.monotonic();
-                let since = job_since.unwrap_or(now);
-                if now.saturating_sub(since) > self.pipeline.job_deadline {
-                    return self.settle(sequence, &part, &Settled::InDoubt { code: "job_deadline".into() });
-                }
                 part.maybe_applied = true;
                 self.journal.stage_job(sequence, &token);
-                self.poll_job(sequence, part, token, since);
-                Ok(())
+                let since = job.map_or_else(|| self.pipeline.clock.monotonic(), |job| job.since);
+                self.ask_later(sequence, part, Job { token, since }, None)
             }
-            Err(error) => self.failed(sequence, part, error),
+            Err(error) => match (job, error.retry()) {
+                // The job goes on, whatever became of the question after it.
+                (Some(job), Retry::Backoff | Retry::After(_) | Retry::Ambiguous) => {
+                    self.ask_later(sequence, part, job, error.delay())
+                }
+                _ => self.failed(sequence, part, error),
+            },
         }
+    }
+
+    /// Asks after a job again, until it has taken too long.
+    fn ask_later(&mut self, sequence: u64, part: Part, job: Job, asked: Option<Duration>) -> Result<()> {
+        if self.pipeline.clock.monotonic().saturating_sub(job.since) > self.pipeline.job_deadline {
+            return self.settle(sequence, &part, &Settled::InDoubt { code: "job_deadline".into() });
+        }
+        self.poll_job(sequence, part, job, JOB_POLL.max(asked.unwrap_or_default()));
+        Ok(())
     }
 
     /// Takes the outcomes of a part's rows.
@@ -447,7 +465,13 @@ impl<'a> Engine<'a> {
                 self.stop(error);
                 Ok(())
             }
-            (_, Kind::Protocol | Kind::Internal) => self.settle_untried(sequence, &part, code),
+            (_, Kind::Protocol | Kind::Internal) => {
+                self.settle_untried(sequence, &part, code)?;
+                if down {
+                    self.stop(error);
+                }
+                Ok(())
+            }
             // Credentials, permissions, addresses: no other batch can fare better.
             _ => {
                 self.settle_untried(sequence, &part, code)?;

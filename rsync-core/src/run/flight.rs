@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::batch::batch_id;
 use crate::capability::Operation;
 use crate::destination::{Target, WriteBatch};
 use crate::error::Result;
@@ -84,12 +85,12 @@ impl Flight {
 
     /// The batch of a part.
     pub(super) fn batch(&self, part: &Part, target: &Target) -> Result<WriteBatch> {
-        let rows = if part.rows.len() == self.work.len() {
-            self.work.rows.clone()
-        } else {
-            self.work.rows.take(&part.rows.clone().into())?
-        };
-        WriteBatch::new(self.id, self.operation, target.clone(), rows)
+        if part.rows.len() == self.work.len() {
+            return WriteBatch::new(self.id, self.operation, target.clone(), self.work.rows.clone());
+        }
+        // Other content is another batch.
+        let work = self.work.take(&part.rows)?;
+        WriteBatch::new(batch_id(self.operation, &work), self.operation, target.clone(), work.rows)
     }
 
     pub(super) fn settle(&mut self, row: u32, settled: Settled) {

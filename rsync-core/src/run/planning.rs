@@ -7,13 +7,13 @@ use futures::StreamExt as _;
 use tracing::Instrument as _;
 
 use crate::capability::Capability;
-use crate::destination::{KeyFolding, RemoteSchema};
+use crate::destination::{KeyFolding, RemoteSchema, Target};
 use crate::error::{Error, Kind, Problem, Result};
 use crate::event::Event;
 use crate::guard::{Baseline, PlanView, RunFigures, Verdict};
 use crate::identity::{Fingerprints, KeyHasher};
 use crate::ids::{AccountId, ColumnName, FieldName, RunId};
-use crate::mapping::MappedField;
+use crate::mapping::{MappedField, NullRule};
 use crate::pipeline::Pipeline;
 use crate::plan::{Builder, CostEstimate, Found, Frame, GuardResult, Plan};
 use crate::record::FieldType;
@@ -39,7 +39,7 @@ impl Pipeline {
             let schema = self.source.schema().await?;
             let account = self.reading(|| self.destination.check(&self.target)).await?;
             let remote = self.reading(|| self.destination.describe(&self.target)).await?;
-            let fields = self.check_schemas(&schema, &remote)?;
+            let fields = self.check_schemas(&schema, &remote, &capability)?;
             let session: Arc<dyn StateSession> = Arc::from(self.store.acquire(&self.sync).await?);
             let names: Vec<FieldName> = fields.iter().map(|field| field.name.clone()).collect();
             let known = Acknowledged::load(&*session, &names).await?;
@@ -52,7 +52,7 @@ impl Pipeline {
             let found = self.read_model(&frame, &known, &*session).await?;
             let cost = cost(&found, &capability);
             let guards = self.judge(&found, &known);
-            let warnings = warnings(&fields, &found, &known);
+            let warnings = warnings(&fields, &found, &known, &capability, &self.target);
             self.emit(
                 run,
                 &Event::Planned {
@@ -82,7 +82,12 @@ impl Pipeline {
     }
 
     /// All that does not fit between the model, the mapping and the destination, at once.
-    fn check_schemas(&self, schema: &SchemaRef, remote: &RemoteSchema) -> Result<Vec<MappedField>> {
+    fn check_schemas(
+        &self,
+        schema: &SchemaRef,
+        remote: &RemoteSchema,
+        capability: &Capability,
+    ) -> Result<Vec<MappedField>> {
         let mut problems = Vec::new();
         self.model.schema_problems(schema, &mut problems);
         let match_on = self.target.match_on.as_str();
@@ -108,6 +113,13 @@ impl Pipeline {
                 "destination.match_on",
                 format!("a {} cannot identify a record", field.ty),
                 "match on a text, a whole number or a decimal",
+            ));
+        }
+        for field in fields.iter().filter(|field| field.on_null == Some(NullRule::Clear) && !capability.clears_fields) {
+            problems.push(Problem::new(
+                format!("mapping.{}", field.name),
+                "a null clears the field, but the destination cannot empty fields",
+                "choose NullRule::Keep, a default or NullRule::Reject",
             ));
         }
         match remote.field(match_on) {
@@ -145,7 +157,7 @@ impl Pipeline {
             matched: (!direct)
                 .then(|| KeyHasher::new(&self.hash_key, &[ColumnName::new(self.target.match_on.as_str())], folding)),
             match_index,
-            keeps_absent_fields: capability.keeps_absent_fields,
+            capability: *capability,
         }
     }
 
@@ -250,8 +262,25 @@ fn cost(found: &Found, capability: &Capability) -> CostEstimate {
     estimate
 }
 
-fn warnings(fields: &[MappedField], found: &Found, known: &Acknowledged) -> Vec<String> {
+fn warnings(
+    fields: &[MappedField],
+    found: &Found,
+    known: &Acknowledged,
+    capability: &Capability,
+    target: &Target,
+) -> Vec<String> {
     let mut warnings = Vec::new();
+    let kept: Vec<&str> = fields
+        .iter()
+        .filter(|field| field.on_null == Some(NullRule::Keep) && field.name != target.match_on)
+        .map(|field| field.name.as_str())
+        .collect();
+    if !capability.keeps_absent_fields && !kept.is_empty() {
+        warnings.push(format!(
+            "the destination does not promise to keep fields that a row leaves out: a null in {} may empty it there",
+            kept.join(", ")
+        ));
+    }
     if fields.len() > WIDE {
         warnings.push(format!("{} fields are mapped; every one of them can cause writes", fields.len()));
     }

@@ -15,7 +15,7 @@
 //! | `keys` | `u64` segment, `u32` block, big-endian | [`KeyBlock`] |
 //! | `images` | the same | [`ImageBlock`] |
 //! | `runs` | `u64` sequence, big-endian | [`RunRecord`] |
-//! | `jobs` | `u64` sequence of the intent, big-endian | job token text |
+//! | `jobs` | `u64` sequence of the intent, big-endian | `str` job token |
 //!
 //! A segment is a sorted list of entries, cut in blocks of [`BLOCK_ROWS`]. Of two entries with one key, the one in
 //! the newer segment holds; an entry without an image leaves the image of the older one in force. Acknowledged
@@ -36,7 +36,7 @@ pub const BLOCK_ROWS: usize = 2510;
 fn corrupt(what: &'static str) -> Error {
     Error::new(Kind::StateCorrupt, "read the state", "a stored record is damaged")
         .with_context("record", what)
-        .with_remedy("restore the state from a backup, or remove it and choose how to rebuild it")
+        .with_remedy("restore the state from a backup, or move it away to begin anew: then every row is sent again")
 }
 
 /// Appends numbers and texts, then a checksum.

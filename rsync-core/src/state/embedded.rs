@@ -80,7 +80,7 @@ fn store_error(operation: &'static str, message: &'static str) -> Error {
 
 fn corrupt() -> Error {
     Error::new(Kind::StateCorrupt, "open the state", "the state file is damaged or is no state file")
-        .with_remedy("restore it from a backup, or move it away and choose how to rebuild the state")
+        .with_remedy("restore it from a backup, or move it away to begin anew: then every row is sent again")
 }
 
 /// redb checks its pages when it opens a file that was not closed; a page that is damaged later shows as a panic
@@ -95,16 +95,20 @@ fn guarded<T>(operation: &'static str, f: impl FnOnce() -> Result<T, redb::Error
     }
 }
 
-fn open_file(path: &Path) -> io::Result<File> {
+/// Opens the file, or makes it; tells whether it was there before.
+fn open_file(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
         // O_NOFOLLOW: a link planted in the folder must not lead the state elsewhere.
         options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
     }
-    options.open(path)
+    match options.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok((options.create_new(true).open(path)?, false)),
+        opened => Ok((opened?, true)),
+    }
 }
 
 fn check_private(file: &File) -> Result<()> {
@@ -122,12 +126,16 @@ fn check_private(file: &File) -> Result<()> {
 }
 
 fn open(path: &Path) -> Result<Database> {
-    let file = open_file(path).map_err(|e| {
+    let (file, existed) = open_file(path).map_err(|e| {
         store_error("open the state", "the state file cannot be opened")
             .with_remedy("check that the folder may be written and holds no link of that name")
             .with_source(e)
     })?;
     check_private(&file)?;
+    if existed && file.metadata().is_ok_and(|meta| meta.len() == 0) {
+        // An empty file is what a lost disk or a full one leaves behind; it must not pass for a sync without history.
+        return Err(corrupt());
+    }
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
     let opened =

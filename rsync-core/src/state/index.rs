@@ -417,5 +417,5 @@ impl Acknowledged {
 
 fn damaged() -> Error {
     Error::new(Kind::StateCorrupt, "read the state", "the records of the state contradict each other")
-        .with_remedy("restore the state from a backup, or remove it and choose how to rebuild it")
+        .with_remedy("restore the state from a backup, or move it away to begin anew: then every row is sent again")
 }

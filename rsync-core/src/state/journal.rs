@@ -69,6 +69,7 @@ impl Journal {
         remaps.push((fields_id, Remap::new(fields, fields)));
         for (sequence, rows) in &known.orphans {
             put(&mut staged, Table::Acks, sequence_key(*sequence), Ack::uniform(*rows, Status::InDoubt).encode());
+            staged.push(Mutation::Delete { table: Table::Jobs, key: sequence_key(*sequence) });
         }
         let mut journal = Self {
             session,
@@ -137,7 +138,9 @@ impl Journal {
 
     /// Stages the job that works on a batch.
     pub(crate) fn stage_job(&mut self, sequence: u64, job: &JobToken) {
-        put(&mut self.staged, Table::Jobs, sequence_key(sequence), job.as_str().as_bytes().to_vec());
+        let mut record = Writer::default();
+        record.str(job.as_str());
+        put(&mut self.staged, Table::Jobs, sequence_key(sequence), record.finish());
     }
 
     /// Makes all that is staged durable, in one transaction.

@@ -239,7 +239,7 @@ pub(crate) fn required(value: Option<Vec<u8>>) -> Result<Vec<u8>> {
 
 fn missing_block() -> crate::error::Error {
     crate::error::Error::new(crate::error::Kind::StateCorrupt, "read the state", "a block of the state is missing")
-        .with_remedy("restore the state from a backup, or remove it and choose how to rebuild it")
+        .with_remedy("restore the state from a backup, or move it away to begin anew: then every row is sent again")
 }
 
 /// A merge of segments, oldest first, into one. Entries of removed keys end here.

@@ -88,7 +88,7 @@ pub trait StateRead: Debug + Send + Sync {
     /// [`Kind::StateCorrupt`](crate::error::Kind::StateCorrupt).
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>>;
 
-    /// Records of `table` in key order, beginning at `from`: at most `limit`, at least one if there is one.
+    /// The records of `table` from the key `from` on, in key order: `limit` of them, fewer only where the table ends.
     ///
     /// # Errors
     ///

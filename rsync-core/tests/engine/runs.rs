@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use rsync_core::capability::{Capability, Operation, OperationLimits, Rate, WriteIdempotence};
+use rsync_core::destination::{Context, Found, LookupRequest, RemoteSchema, WriteBatch};
 use rsync_core::error::Retry;
 use rsync_core::guard::{ChangedShare, RowFloor};
+use rsync_core::ids::{AccountId, JobToken};
 use rsync_core::memory::Fault;
-use rsync_core::outcome::{Outcome, RowOutcome};
+use rsync_core::outcome::{Outcome, Receipt, RowOutcome};
+use rsync_core::record::Rows;
 use rsync_core::retry::RetryPolicy;
-use rsync_core::{Error, Event, FieldMap, FieldRule, FieldType, Kind, Model, RunStatus, Target, Upsert};
+use rsync_core::{Destination, Error, Event, FieldMap, FieldRule, FieldType, Kind, Model, RunStatus, Target, Upsert};
 
 use crate::support::{Parts, numbered};
 
@@ -245,6 +248,7 @@ async fn f40_a_poison_row_is_found_by_halving() {
     for (bad, bound) in [(vec![37], 17), (vec![0], 17), (vec![199], 17), ((0..10).map(|i| i * 20).collect(), 161)] {
         let parts = Parts::of(numbered(200, 1));
         let capability = Capability::new()
+            .with_clears_fields()
             .with_operation(Operation::Upsert, OperationLimits::new(200, WriteIdempotence::ByKey))
             .with_keeps_absent_fields();
         let refused: Vec<String> = bad.iter().map(|i| format!("k{i}")).collect();
@@ -263,6 +267,7 @@ async fn f40_a_poison_row_is_found_by_halving() {
 async fn a_batch_of_only_bad_rows_stops_the_run() {
     let parts = Parts::of(numbered(40, 1));
     let capability = Capability::new()
+        .with_clears_fields()
         .with_operation(Operation::Upsert, OperationLimits::new(10, WriteIdempotence::ByKey))
         .with_keeps_absent_fields();
     let destination = parts
@@ -302,6 +307,7 @@ async fn f31_an_append_of_unknown_fate_is_not_repeated() {
     for fault in [Fault::FailAfter(unavailable(Retry::Ambiguous)), Fault::UnknownAfter, Fault::DropOutcomes(1)] {
         let parts = Parts::new(&[ADA]);
         let capability = Capability::new()
+            .with_clears_fields()
             .with_operation(Operation::Upsert, OperationLimits::new(10, WriteIdempotence::None))
             .with_per_row_outcomes();
         let destination = parts.destination.clone().with_capability(capability);
@@ -309,6 +315,11 @@ async fn f31_an_append_of_unknown_fate_is_not_repeated() {
         let sync = parts.builder().destination(destination.clone(), parts.target.clone()).build().unwrap();
         let report = sync.run().await.unwrap();
         assert_eq!((report.totals.in_doubt, destination.writes().len()), (1, 1));
+        // Neither does a later run, which goes on saying so.
+        let report = sync.run().await.unwrap();
+        assert_eq!((report.status, report.totals.in_doubt), (RunStatus::Incomplete, 1));
+        assert_eq!(report.reasons.rows_with_code(Outcome::InDoubt, "fate_unknown"), 1);
+        assert_eq!(destination.writes().len(), 1);
     }
 }
 
@@ -391,6 +402,7 @@ async fn f25_a_held_plan_writes_nothing_and_tells_the_owner() {
 async fn limits_of_rows_calls_and_rate_are_kept() {
     let parts = Parts::of(numbered(2_050, 1));
     let capability = Capability::new()
+        .with_clears_fields()
         .with_operation(Operation::Upsert, OperationLimits::new(100, WriteIdempotence::ByKey))
         .with_keeps_absent_fields()
         .with_per_row_outcomes()
@@ -427,10 +439,57 @@ async fn identical_input_gives_identical_batches() {
     assert_eq!(ids(1).await, ids(2).await);
 }
 
+/// Every second question after a job fails.
+#[derive(Debug)]
+struct FlakyJobs(rsync_core::memory::MemoryDestination, std::sync::atomic::AtomicU32);
+
+#[async_trait::async_trait]
+impl Destination for FlakyJobs {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+    fn capability(&self, target: &Target) -> Capability {
+        self.0.capability(target)
+    }
+    fn row_bytes(&self, target: &Target, operation: Operation, rows: &Rows, row: usize) -> usize {
+        self.0.row_bytes(target, operation, rows, row)
+    }
+    async fn check(&self, target: &Target) -> rsync_core::Result<AccountId> {
+        self.0.check(target).await
+    }
+    async fn describe(&self, target: &Target) -> rsync_core::Result<RemoteSchema> {
+        self.0.describe(target).await
+    }
+    async fn lookup(&self, cx: &Context, request: LookupRequest) -> rsync_core::Result<Found> {
+        self.0.lookup(cx, request).await
+    }
+    async fn write(&self, cx: &Context, batch: WriteBatch) -> rsync_core::Result<Receipt> {
+        self.0.write(cx, batch).await
+    }
+    async fn resume(&self, cx: &Context, job: JobToken) -> rsync_core::Result<Receipt> {
+        match self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 {
+            0 => Err(unavailable(Retry::Backoff)),
+            _ => self.0.resume(cx, job).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_cannot_clear_refuses_the_null_rule() {
+    let parts = Parts::new(&[ADA]);
+    let capability = Capability::new()
+        .with_operation(Operation::Upsert, OperationLimits::new(10, WriteIdempotence::ByKey))
+        .with_per_row_outcomes();
+    let destination = parts.destination.clone().with_capability(capability);
+    let sync = parts.builder().destination(destination, parts.target.clone()).build().unwrap();
+    let error = sync.plan().await.unwrap_err();
+    assert!(error.to_string().contains("mapping.tier: a null clears the field, but the destination cannot"), "{error}");
+}
+
 #[tokio::test]
 async fn a_job_is_asked_after_until_it_is_done() {
     let parts = Parts::of(numbered(250, 1));
-    let destination = parts.destination.clone().with_jobs(3);
+    let destination = FlakyJobs(parts.destination.clone().with_jobs(3), std::sync::atomic::AtomicU32::new(0));
     let sync = parts.builder().destination(destination, parts.target.clone()).build().unwrap();
     let report = sync.run().await.unwrap();
     assert_eq!((report.totals.written, report.calls.writes), (250, 3));

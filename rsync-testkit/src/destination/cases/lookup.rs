@@ -33,6 +33,8 @@ pub(super) async fn changes_nothing(bench: &Bench<'_>) -> CaseResult {
         let writable = schema.field(field.as_str()).is_some_and(|f| f.writable && f.accepts(FieldType::Text));
         ensure!(writable, "the description does not say that `{field}` can be written as text");
     }
+    let unique = schema.field(bench.target.match_on.as_str()).is_some_and(|field| field.unique);
+    ensure!(unique, "the description does not say that `{}` identifies records", bench.target.match_on);
     if bench.capability().lookup_rows.is_some() {
         for key in [expected[0].0.clone(), bench.key("missing")] {
             bench.look_up(&[key], vec![(bench.fields().text, FieldType::Text)]).await??;
