@@ -243,7 +243,7 @@ impl<'a> Engine<'a> {
                 let _ = done.send(());
             }
             for sequence in starting {
-                self.launch_next_part(sequence, Duration::ZERO)?;
+                self.launch_next_part(sequence)?;
             }
             if self.air.is_empty() {
                 return Ok(());
@@ -289,16 +289,16 @@ impl<'a> Engine<'a> {
         self.checkpoints.push(signal.done);
     }
 
-    /// Sends the next part of a flight, or ends the flight if there is none.
-    fn launch_next_part(&mut self, sequence: u64, pause: Duration) -> Result<()> {
-        let Some(flight) = self.flights.get_mut(&sequence) else { return Ok(()) };
-        match flight.parts.pop_front() {
-            Some(part) => self.launch(sequence, part, pause),
-            None => {
-                self.land(sequence);
-                Ok(())
+    /// Sends the next part of a flight, or ends the flight if there is none. A stopped run sends no part any more.
+    fn launch_next_part(&mut self, sequence: u64) -> Result<()> {
+        while let Some(flight) = self.flights.get_mut(&sequence) {
+            match flight.parts.pop_front() {
+                Some(part) if self.stop.is_none() => return self.launch(sequence, part, Duration::ZERO),
+                Some(part) => flight.settle_all(&part, &part.unsent("run_stopped")),
+                None => self.land(sequence),
             }
         }
+        Ok(())
     }
 
     /// Sends a part after a pause, as soon as the rate allows.
@@ -376,7 +376,14 @@ impl<'a> Engine<'a> {
                 (Some(job), Retry::Backoff | Retry::After(_) | Retry::Ambiguous) => {
                     self.ask_later(sequence, part, job, error.delay())
                 }
-                _ => self.failed(sequence, part, error),
+                (Some(_), _) => {
+                    self.settle(sequence, &part, &Settled::InDoubt { code: "job_lost".into() })?;
+                    if matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::QuotaExhausted) {
+                        self.stop(error);
+                    }
+                    Ok(())
+                }
+                (None, _) => self.failed(sequence, part, error),
             },
         }
     }
@@ -422,7 +429,7 @@ impl<'a> Engine<'a> {
             flight.settle(*row, settled);
         }
         if again.is_empty() {
-            return self.launch_next_part(sequence, Duration::ZERO);
+            return self.launch_next_part(sequence);
         }
         part.rows = again;
         self.retry(sequence, part, asked, code)
@@ -530,7 +537,7 @@ impl<'a> Engine<'a> {
         if let Some(flight) = self.flights.get_mut(&sequence) {
             flight.settle_all(part, settled);
         }
-        self.launch_next_part(sequence, Duration::ZERO)
+        self.launch_next_part(sequence)
     }
 
     /// Halves a part that was refused as a whole, to find the bad row.
@@ -546,7 +553,7 @@ impl<'a> Engine<'a> {
             flight.splits += 1;
             self.report.calls.splits += 1;
         }
-        self.launch_next_part(sequence, Duration::ZERO)
+        self.launch_next_part(sequence)
     }
 
     /// Takes no more batches; calls in the air come back, pauses end.
