@@ -11,8 +11,10 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBuilder};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::SipHasher24;
@@ -117,46 +119,6 @@ mod tag {
     pub(super) const LIST: u8 = 9;
 }
 
-/// Appends the encoding of one column's cells to rows of a buffer, one row after the other. `rows[i]` is the
-/// buffer of row `i`.
-fn encode_column(array: &ArrayRef, present: impl Fn(usize) -> bool, mut put: impl FnMut(usize, u8, &[u8])) {
-    let n = array.len();
-    macro_rules! each {
-        ($tag:expr, $array:expr, |$value:ident| $bytes:expr) => {{
-            let array = $array;
-            for row in 0..n {
-                if !present(row) {
-                    put(row, tag::ABSENT, &[]);
-                } else if array.is_null(row) {
-                    put(row, tag::CLEAR, &[]);
-                } else {
-                    let $value = array.value(row);
-                    put(row, $tag, $bytes.as_ref());
-                }
-            }
-        }};
-    }
-    match FieldType::from_arrow(array.data_type()) {
-        Some(FieldType::Integer) => each!(tag::INTEGER, array.as_primitive::<Int64Type>(), |v| v.to_le_bytes()),
-        Some(FieldType::Text) => each!(tag::TEXT, array.as_string::<i32>(), |v| v.as_bytes()),
-        Some(FieldType::Boolean) => each!(tag::BOOLEAN, array.as_boolean(), |v| [u8::from(v)]),
-        // Negative zero equals zero.
-        Some(FieldType::Float) => {
-            each!(tag::FLOAT, array.as_primitive::<Float64Type>(), |v| (v + 0.0).to_bits().to_le_bytes());
-        }
-        Some(FieldType::Decimal { scale, .. }) => {
-            each!(tag::DECIMAL, array.as_primitive::<Decimal128Type>(), |v| decimal_bytes(v, scale));
-        }
-        Some(FieldType::Date) => each!(tag::DATE, array.as_primitive::<Date32Type>(), |v| v.to_le_bytes()),
-        Some(FieldType::Timestamp) => {
-            each!(tag::TIMESTAMP, array.as_primitive::<TimestampMicrosecondType>(), |v| v.to_le_bytes());
-        }
-        Some(FieldType::TextList) => each!(tag::LIST, array.as_list::<i32>(), |v| list_bytes(v.as_string::<i32>())),
-        // `Rows` holds no other types.
-        None => {}
-    }
-}
-
 /// Without trailing zeros behind the point, so that widening the scale changes nothing.
 fn decimal_bytes(mut unscaled: i128, mut scale: i8) -> [u8; 17] {
     while scale > 0 && unscaled % 10 == 0 {
@@ -178,74 +140,202 @@ fn list_bytes(items: &StringArray) -> Vec<u8> {
     bytes
 }
 
+/// Bytes before a value: its tag and its length.
+const HEADER: usize = 5;
+
+/// Rows that are encoded at once: few enough to stay in the processor's nearest cache.
+const CHUNK: usize = 256;
+
+/// Which cells of a column hold a value.
+#[derive(Clone, Copy)]
+struct Cells<'a> {
+    array: &'a ArrayRef,
+    presence: Option<&'a BooleanBuffer>,
+    nulls: Option<&'a NullBuffer>,
+}
+
+impl<'a> Cells<'a> {
+    fn new(array: &'a ArrayRef, presence: Option<&'a BooleanBuffer>) -> Self {
+        Self { array, presence, nulls: array.nulls().filter(|nulls| nulls.null_count() > 0) }
+    }
+
+    fn all_hold(&self) -> bool {
+        self.presence.is_none() && self.nulls.is_none()
+    }
+
+    /// The tag of a cell without a value.
+    fn empty(&self, row: usize) -> Option<u8> {
+        if self.presence.is_some_and(|bits| !bits.value(row)) {
+            Some(tag::ABSENT)
+        } else if self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
+            Some(tag::CLEAR)
+        } else {
+            None
+        }
+    }
+
+    /// Adds the length of each row's value.
+    fn measure(&self, from: usize, lengths: &mut [u32]) {
+        let add = |lengths: &mut [u32], length: &dyn Fn(usize) -> usize| {
+            for (row, sum) in (from..).zip(lengths) {
+                if self.empty(row).is_none() {
+                    *sum += length(row) as u32;
+                }
+            }
+        };
+        match FieldType::from_arrow(self.array.data_type()) {
+            Some(FieldType::Text) => {
+                let ends = &self.array.as_string::<i32>().value_offsets()[from..];
+                if self.all_hold() {
+                    lengths.iter_mut().zip(ends.windows(2)).for_each(|(sum, ends)| *sum += (ends[1] - ends[0]) as u32);
+                } else {
+                    add(lengths, &|row| (ends[row - from + 1] - ends[row - from]) as usize);
+                }
+            }
+            Some(FieldType::TextList) => {
+                let lists = self.array.as_list::<i32>();
+                add(lengths, &|row| list_bytes(lists.value(row).as_string::<i32>()).len());
+            }
+            Some(ty) => {
+                let length = fixed_length(ty);
+                if self.all_hold() {
+                    lengths.iter_mut().for_each(|sum| *sum += length as u32);
+                } else {
+                    add(lengths, &|_| length);
+                }
+            }
+            // `Rows` holds no other types.
+            None => {}
+        }
+    }
+
+    /// Writes each row's cell to where the row's last one ends, and tells where this one ends.
+    fn encode(&self, from: usize, bytes: &mut [u8], starts: &[u32], ends: &mut Vec<u32>) {
+        macro_rules! each {
+            ($tag:expr, |$row:ident| $value:expr) => {{
+                let mut write = |start: &u32, tag: u8, value: &[u8]| {
+                    let (start, end) = (*start as usize, *start as usize + HEADER + value.len());
+                    let cell = &mut bytes[start..end];
+                    cell[0] = tag;
+                    cell[1..HEADER].copy_from_slice(&(value.len() as u32).to_le_bytes());
+                    cell[HEADER..].copy_from_slice(value);
+                    end as u32
+                };
+                if self.all_hold() {
+                    ends.extend((from..).zip(starts).map(|($row, start)| write(start, $tag, &$value)));
+                } else {
+                    ends.extend((from..).zip(starts).map(|($row, start)| match self.empty($row) {
+                        Some(tag) => write(start, tag, &[]),
+                        None => write(start, $tag, &$value),
+                    }));
+                }
+            }};
+        }
+        ends.clear();
+        match FieldType::from_arrow(self.array.data_type()) {
+            Some(FieldType::Integer) => {
+                let values = self.array.as_primitive::<Int64Type>().values();
+                each!(tag::INTEGER, |row| values[row].to_le_bytes());
+            }
+            Some(FieldType::Text) => {
+                let texts = self.array.as_string::<i32>();
+                each!(tag::TEXT, |row| *texts.value(row).as_bytes());
+            }
+            Some(FieldType::Boolean) => {
+                let values = self.array.as_boolean().values();
+                each!(tag::BOOLEAN, |row| [u8::from(values.value(row))]);
+            }
+            Some(FieldType::Float) => {
+                let values = self.array.as_primitive::<Float64Type>().values();
+                // Negative zero equals zero.
+                each!(tag::FLOAT, |row| (values[row] + 0.0).to_bits().to_le_bytes());
+            }
+            Some(FieldType::Decimal { scale, .. }) => {
+                let values = self.array.as_primitive::<Decimal128Type>().values();
+                each!(tag::DECIMAL, |row| decimal_bytes(values[row], scale));
+            }
+            Some(FieldType::Date) => {
+                let values = self.array.as_primitive::<Date32Type>().values();
+                each!(tag::DATE, |row| values[row].to_le_bytes());
+            }
+            Some(FieldType::Timestamp) => {
+                let values = self.array.as_primitive::<TimestampMicrosecondType>().values();
+                each!(tag::TIMESTAMP, |row| values[row].to_le_bytes());
+            }
+            Some(FieldType::TextList) => {
+                let lists = self.array.as_list::<i32>();
+                each!(tag::LIST, |row| list_bytes(lists.value(row).as_string::<i32>()));
+            }
+            None => ends.extend_from_slice(starts),
+        }
+    }
+}
+
+fn fixed_length(ty: FieldType) -> usize {
+    match ty {
+        FieldType::Boolean => 1,
+        FieldType::Date => 4,
+        FieldType::Decimal { .. } => 17,
+        _ => 8,
+    }
+}
+
 /// Rows side by side in one buffer, and where each of their fields ends.
 #[derive(Debug, Default)]
 struct Encoded {
     bytes: Vec<u8>,
-    /// `ends[field][row]`.
+    /// `ends[0][row]` is the end of the row's prefix, `ends[1 + field][row]` that of a field.
     ends: Vec<Vec<u32>>,
     starts: Vec<u32>,
+    lengths: Vec<u32>,
 }
 
-/// Bytes before a value: its tag and its length.
-const HEADER: usize = 5;
-
-/// Rows that are encoded at once: few enough to stay in the processor's cache.
-const CHUNK: usize = 1024;
-
 impl Encoded {
-    /// Encodes rows column by column. Every row begins with `prefix`.
-    fn fill(&mut self, rows: &Rows, prefix: &[u8]) {
-        let (n, width) = (rows.len(), rows.batch().num_columns());
-        let mut lengths = vec![prefix.len() as u32; n];
-        for index in 0..width {
-            let presence = rows.presence(index);
-            encode_column(
-                rows.batch().column(index),
-                |row| presence.is_none_or(|bits| bits.value(row)),
-                |row, _, value| lengths[row] += (HEADER + value.len()) as u32,
-            );
-        }
+    /// Encodes `len` rows from row `from` on, column by column. Every row begins with `prefix`.
+    fn fill(&mut self, columns: &[Cells<'_>], from: usize, len: usize, prefix: &[u8]) {
+        self.lengths.clear();
+        self.lengths.resize(len, (prefix.len() + HEADER * columns.len()) as u32);
+        columns.iter().for_each(|cells| cells.measure(from, &mut self.lengths));
+        self.ends.resize_with(columns.len() + 1, Vec::new);
         self.starts.clear();
+        self.ends[0].clear();
         let mut end = 0;
-        for length in &lengths {
+        for length in &self.lengths {
             self.starts.push(end);
+            self.ends[0].push(end + prefix.len() as u32);
             end += length;
         }
-        self.bytes.clear();
-        self.bytes.resize(end as usize, 0);
-        let mut cursors = self.starts.clone();
-        for cursor in &mut cursors {
-            let at = *cursor as usize;
-            self.bytes[at..at + prefix.len()].copy_from_slice(prefix);
-            *cursor += prefix.len() as u32;
+        // Every byte up to `end` is written below.
+        self.bytes.resize(self.bytes.len().max(end as usize), 0);
+        for start in self.starts.iter().filter(|_| !prefix.is_empty()) {
+            self.bytes[*start as usize..*start as usize + prefix.len()].copy_from_slice(prefix);
         }
-        self.ends.resize_with(width, Vec::new);
-        for index in 0..width {
-            let presence = rows.presence(index);
-            encode_column(
-                rows.batch().column(index),
-                |row| presence.is_none_or(|bits| bits.value(row)),
-                |row, tag, value| {
-                    let at = cursors[row] as usize;
-                    self.bytes[at] = tag;
-                    self.bytes[at + 1..at + HEADER].copy_from_slice(&(value.len() as u32).to_le_bytes());
-                    self.bytes[at + HEADER..at + HEADER + value.len()].copy_from_slice(value);
-                    cursors[row] += (HEADER + value.len()) as u32;
-                },
-            );
-            self.ends[index].clone_from(&cursors);
+        for (index, cells) in columns.iter().enumerate() {
+            let (before, after) = self.ends.split_at_mut(index + 1);
+            cells.encode(from, &mut self.bytes, &before[index], &mut after[0]);
         }
     }
 
     fn row(&self, row: usize) -> &[u8] {
-        let end = self.ends.last().map_or(self.starts[row], |ends| ends[row]);
-        &self.bytes[self.starts[row] as usize..end as usize]
+        &self.bytes[self.starts[row] as usize..self.ends[self.ends.len() - 1][row] as usize]
     }
 
-    fn field(&self, row: usize, field: usize, prefix: usize) -> &[u8] {
-        let start = if field == 0 { self.starts[row] + prefix as u32 } else { self.ends[field - 1][row] };
-        &self.bytes[start as usize..self.ends[field][row] as usize]
+    fn field(&self, row: usize, field: usize) -> &[u8] {
+        &self.bytes[self.ends[field][row] as usize..self.ends[field + 1][row] as usize]
+    }
+}
+
+fn cells(rows: &Rows) -> Vec<Cells<'_>> {
+    rows.batch().columns().iter().enumerate().map(|(i, array)| Cells::new(array, rows.presence(i))).collect()
+}
+
+/// Calls `take` for pieces of `n` rows that are encoded together, with the number of rows in each.
+fn for_chunks(columns: &[Cells<'_>], n: usize, prefix: &[u8], mut take: impl FnMut(&Encoded, usize)) {
+    let mut encoded = Encoded::default();
+    for from in (0..n).step_by(CHUNK) {
+        let len = CHUNK.min(n - from);
+        encoded.fill(columns, from, len, prefix);
+        take(&encoded, len);
     }
 }
 
@@ -274,29 +364,23 @@ impl Fingerprints {
     /// A hash of each row, never 0.
     pub(crate) fn rows(&self, rows: &Rows) -> Vec<u64> {
         let mut hashes = Vec::with_capacity(rows.len());
-        let mut encoded = Encoded::default();
-        for from in (0..rows.len()).step_by(CHUNK) {
-            let chunk = rows.slice(from, CHUNK.min(rows.len() - from));
-            encoded.fill(&chunk, &self.prefix);
-            hashes.extend((0..chunk.len()).map(|row| self.row.hash(encoded.row(row)).max(1)));
-        }
+        for_chunks(&cells(rows), rows.len(), &self.prefix, |encoded, len| {
+            hashes.extend((0..len).map(|row| self.row.hash(encoded.row(row)).max(1)));
+        });
         hashes
     }
 
     /// A hash of each cell, row after row; 0 for an absent cell, never 0 for another.
     pub(crate) fn fields(&self, rows: &Rows) -> Vec<u64> {
         let mut hashes = Vec::with_capacity(rows.len() * self.fields.len());
-        let mut encoded = Encoded::default();
-        for from in (0..rows.len()).step_by(CHUNK) {
-            let chunk = rows.slice(from, CHUNK.min(rows.len() - from));
-            encoded.fill(&chunk, &self.prefix);
-            for row in 0..chunk.len() {
+        for_chunks(&cells(rows), rows.len(), &[], |encoded, len| {
+            for row in 0..len {
                 for (index, hasher) in self.fields.iter().enumerate() {
-                    let cell = encoded.field(row, index, self.prefix.len());
+                    let cell = encoded.field(row, index);
                     hashes.push(if cell.first() == Some(&tag::ABSENT) { 0 } else { hasher.hash(cell).max(1) });
                 }
             }
-        }
+        });
         hashes
     }
 }
@@ -337,52 +421,49 @@ impl KeyHasher {
 
     fn hash_columns(&self, columns: &[ArrayRef], n: usize) -> Vec<Option<KeyHash>> {
         let mut usable = vec![true; n];
-        let mut scratch = vec![Vec::new(); n.min(CHUNK)];
-        let mut hashes = Vec::with_capacity(n);
-        let mut folded = String::new();
-        for from in (0..n).step_by(CHUNK) {
-            let len = CHUNK.min(n - from);
-            scratch[..len].iter_mut().for_each(Vec::clear);
-            for array in columns {
-                let array = array.slice(from, len);
-                encode_column(
-                    &array,
-                    |_| true,
-                    |row, tag, value| {
-                        let mut value = value;
-                        if tag == tag::TEXT {
-                            let text = std::str::from_utf8(value).unwrap_or_default();
-                            // A blank key would match records that have none.
-                            usable[from + row] &= !text.trim().is_empty();
-                            if self.folding != KeyFolding::Exact {
-                                folded.clear();
-                                self.folding.fold(text, &mut folded);
-                                value = folded.as_bytes();
-                            }
-                        }
-                        usable[from + row] &= tag != tag::CLEAR;
-                        let out = &mut scratch[row];
-                        out.push(tag);
-                        out.extend_from_slice(&(value.len() as u32).to_le_bytes());
-                        out.extend_from_slice(value);
-                    },
-                );
+        for array in columns {
+            if let Some(nulls) = array.nulls() {
+                usable.iter_mut().zip(nulls).for_each(|(usable, valid)| *usable &= valid);
             }
-            hashes.extend(
-                (0..len).map(|row| usable[from + row].then(|| KeyHash(self.hasher.hash(&scratch[row]).into()))),
-            );
+            if let Some(texts) = array.as_string_opt::<i32>() {
+                // A blank key would match records that have none.
+                usable.iter_mut().zip(texts).for_each(|(usable, text)| {
+                    *usable &= text.is_some_and(|text| !text.trim().is_empty());
+                });
+            }
         }
+        let folded: Vec<ArrayRef> = columns.iter().map(|array| self.folded(array)).collect();
+        let cells: Vec<Cells<'_>> = folded.iter().map(|array| Cells::new(array, None)).collect();
+        let mut hashes = Vec::with_capacity(n);
+        for_chunks(&cells, n, &[], |encoded, len| {
+            hashes.extend((0..len).map(|row| Some(KeyHash(self.hasher.hash(encoded.row(row)).into()))));
+        });
+        hashes.iter_mut().zip(usable).filter(|(_, usable)| !usable).for_each(|(hash, _)| *hash = None);
         hashes
+    }
+
+    fn folded(&self, array: &ArrayRef) -> ArrayRef {
+        let Some(texts) = array.as_string_opt::<i32>().filter(|_| self.folding != KeyFolding::Exact) else {
+            return Arc::clone(array);
+        };
+        let mut folded = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
+        let mut scratch = String::new();
+        for text in texts {
+            folded.append_option(text.map(|text| {
+                scratch.clear();
+                self.folding.fold(text, &mut scratch);
+                scratch.as_str()
+            }));
+        }
+        Arc::new(folded.finish())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::sync::Arc;
 
     use arrow::array::{Decimal128Array, Float64Array, Int32Array, Int64Array};
-    use arrow::buffer::BooleanBuffer;
     use proptest::prelude::*;
 
     use super::*;

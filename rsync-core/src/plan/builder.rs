@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::Array as _;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use xxhash_rust::xxh3::xxh3_64;
@@ -18,7 +19,7 @@ use crate::mapping::{MappedField, Mapping};
 use crate::model::Model;
 use crate::outcome::Outcome;
 use crate::policy::{Change, Decision, SendFields, UpsertPolicy};
-use crate::record::Rows;
+use crate::record::{FieldType, Rows};
 use crate::source::Extracted;
 use crate::state::codec::Status;
 use crate::state::{Acknowledged, Prior, StateRead};
@@ -198,13 +199,13 @@ impl<'a> Builder<'a> {
         }
         let mut selected: Vec<u32> = Vec::new();
         let mut priors = Vec::new();
+        let found = self.known.find_all(&keys);
         for row in 0..n {
             let Some(key) = keys[row] else {
                 self.null_keys += 1;
                 continue;
             };
-            let prior = self.known.find(key);
-            let Some(prior) = prior else {
+            let Some((position, settled)) = found[row] else {
                 self.fresh.push(key.0);
                 match invalid.get(&row) {
                     Some(reason) => self.set_aside(key.0, Outcome::Invalid, *reason),
@@ -215,24 +216,27 @@ impl<'a> Builder<'a> {
                 }
                 continue;
             };
-            let seen = &mut self.seen[prior.position];
+            let seen = &mut self.seen[position];
             if *seen != Seen::Nothing {
                 *seen = Seen::Duplicate;
                 *self.repeated.entry(key.0).or_default() += 1;
                 continue;
             }
-            *seen = match (prior.status, prior.row == hashes[row]) {
-                _ if invalid.contains_key(&row) => Seen::Elsewhere,
-                (Status::Synced, true) => Seen::Unchanged,
-                (Status::Rejected, true) => Seen::Parked,
-                _ => Seen::Elsewhere,
+            *seen = if settled != hashes[row] || invalid.contains_key(&row) {
+                Seen::Elsewhere
+            } else {
+                match self.known.status(position) {
+                    Status::Synced => Seen::Unchanged,
+                    Status::Rejected => Seen::Parked,
+                    _ => Seen::Elsewhere,
+                }
             };
             if *seen == Seen::Elsewhere {
                 match invalid.get(&row) {
                     Some(reason) => self.set_aside(key.0, Outcome::Invalid, *reason),
                     None => {
                         selected.push(row as u32);
-                        priors.push(Some(prior));
+                        priors.push(Some(self.known.prior(position)));
                     }
                 }
             }
@@ -301,8 +305,13 @@ impl<'a> Builder<'a> {
             ));
             invalid.entry(reject.row).or_insert(reason);
         }
-        let field = mapped.rows.column(self.frame.match_index);
-        for row in 0..mapped.rows.len() {
+        let (index, column) = (self.frame.match_index, mapped.rows.batch().column(self.frame.match_index));
+        // A column without nulls that is no text needs no look at each row.
+        let all_usable = !matches!(self.frame.fields[index].ty, FieldType::Text)
+            && column.null_count() == 0
+            && mapped.rows.presence(index).is_none();
+        let field = mapped.rows.column(index);
+        for row in 0..if all_usable { 0 } else { mapped.rows.len() } {
             let usable = match field.cell(row) {
                 crate::record::Cell::Set(crate::record::Value::Text(text)) => !text.trim().is_empty(),
                 crate::record::Cell::Set(_) => true,
@@ -543,7 +552,7 @@ async fn without(
         let work = if rows.len() == work.len() { work } else { work.take(&rows)? };
         let positions: Vec<usize> = (0..work.len())
             .filter(|row| work.changes[*row] == Change::Changed)
-            .filter_map(|row| Some(known.find(KeyHash(work.keys[row]))?.position))
+            .filter_map(|row| known.find(KeyHash(work.keys[row])))
             .collect();
         let stored = known.images(state, &positions).await?;
         let width = work.width();

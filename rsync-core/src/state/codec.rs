@@ -350,9 +350,14 @@ pub enum Status {
 
 impl Status {
     fn decode(byte: u8) -> Option<Self> {
-        [Status::Synced, Status::Failed, Status::Rejected, Status::InDoubt, Status::Removed]
-            .into_iter()
-            .find(|status| *status as u8 == byte)
+        Some(match byte {
+            0 => Status::Synced,
+            1 => Status::Failed,
+            2 => Status::Rejected,
+            3 => Status::InDoubt,
+            4 => Status::Removed,
+            _ => return None,
+        })
     }
 }
 
@@ -537,20 +542,69 @@ impl KeyBlock {
 
     /// Reads the record's bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let view = KeyBlockView::new(bytes)?;
+        Ok(Self {
+            keys: (0..view.len()).map(|row| view.key(row)).collect(),
+            rows: (0..view.len()).map(|row| view.row(row)).collect(),
+            status: (0..view.len()).map(|row| view.status(row)).collect(),
+            attempts: view.attempts.to_vec(),
+        })
+    }
+}
+
+/// A [`KeyBlock`] where it lies in its record.
+pub(crate) struct KeyBlockView<'a> {
+    keys: &'a [[u8; 16]],
+    rows: &'a [[u8; 8]],
+    status: &'a [u8],
+    attempts: &'a [u8],
+    plain: bool,
+}
+
+impl<'a> KeyBlockView<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self> {
         let mut r = Reader::new("key block", bytes)?;
         let n = r.u32()? as usize;
-        let (keys, rows) = (r.u128s(n)?, r.u64s(n)?);
-        let status = r
-            .bytes(n)?
-            .iter()
-            .map(|byte| {
-                let status = Status::decode(byte & !HAS_IMAGE).ok_or_else(|| r.damaged())?;
-                Ok((status, byte & HAS_IMAGE != 0))
-            })
-            .collect::<Result<_>>()?;
-        let attempts = r.bytes(n)?.to_vec();
+        let mut words = |size: usize| r.bytes(n.checked_mul(size).ok_or_else(|| corrupt("key block"))?);
+        let (keys, rows, status, attempts) = (words(16)?.as_chunks().0, words(8)?.as_chunks().0, words(1)?, words(1)?);
+        let plain = status.iter().all(|byte| *byte == HAS_IMAGE | Status::Synced as u8);
+        if !plain && status.iter().any(|byte| Status::decode(byte & !HAS_IMAGE).is_none()) {
+            return Err(r.damaged());
+        }
         r.end()?;
-        Ok(Self { keys, rows, status, attempts })
+        Ok(Self { keys, rows, status, attempts, plain })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(crate) fn key(&self, row: usize) -> u128 {
+        u128::from_le_bytes(self.keys[row])
+    }
+
+    pub(crate) fn row(&self, row: usize) -> u64 {
+        u64::from_le_bytes(self.rows[row])
+    }
+
+    pub(crate) fn status(&self, row: usize) -> (Status, bool) {
+        let byte = self.status[row];
+        // `new` has checked it.
+        (Status::decode(byte & !HAS_IMAGE).unwrap_or(Status::InDoubt), byte & HAS_IMAGE != 0)
+    }
+
+    pub(crate) fn attempts(&self, row: usize) -> u8 {
+        self.attempts[row]
+    }
+
+    /// Whether every entry is synced and has its image.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// The first row from `from` on whose key is not below `key`.
+    pub(crate) fn lower_bound(&self, from: usize, key: u128) -> usize {
+        from + self.keys[from..].partition_point(|bytes| u128::from_le_bytes(*bytes) < key)
     }
 }
 
@@ -586,6 +640,36 @@ impl ImageBlock {
         let notes = read_notes(&mut r)?;
         r.end()?;
         Ok(Self { width, images, ids, notes })
+    }
+}
+
+/// The images of an [`ImageBlock`], read from its record one at a time.
+pub(crate) struct ImageRecord {
+    record: Vec<u8>,
+    width: usize,
+    rows: usize,
+}
+
+impl ImageRecord {
+    const HEADER: usize = 8;
+
+    pub(crate) fn new(record: Vec<u8>) -> Result<Self> {
+        let mut r = Reader::new("image block", &record)?;
+        let (rows, width) = (r.u32()? as usize, r.u32()? as usize);
+        let bytes = rows.checked_mul(width).and_then(|n| n.checked_mul(8));
+        r.bytes(bytes.ok_or_else(|| corrupt("image block"))?)?;
+        Ok(Self { record, width, rows })
+    }
+
+    /// Appends the image of `row` to `out`.
+    pub(crate) fn read(&self, row: usize, out: &mut Vec<u64>) -> Result<()> {
+        if row >= self.rows {
+            return Err(corrupt("image block"));
+        }
+        let at = Self::HEADER + row * self.width * 8;
+        let bytes = &self.record[at..at + self.width * 8];
+        out.extend(bytes.as_chunks().0.iter().map(|chunk| u64::from_le_bytes(*chunk)));
+        Ok(())
     }
 }
 
@@ -656,91 +740,5 @@ pub fn block_key(segment: u64, block: u32) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn texts(list: &[String]) -> Texts {
-        let mut texts = Texts::default();
-        list.iter().for_each(|text| texts.push(text));
-        texts
-    }
-
-    fn status() -> impl Strategy<Value = Status> {
-        (0_u8..5).prop_map(|byte| Status::decode(byte).unwrap())
-    }
-
-    prop_compose! {
-        fn intent()(n in 0_usize..20, width in 0_u32..4)(
-            keys in prop::collection::vec(any::<u128>(), n),
-            rows in prop::collection::vec(any::<u64>(), n),
-            images in prop::collection::vec(any::<u64>(), n * width as usize),
-            operation in any::<u8>(), fields in any::<u32>(), width in Just(width),
-        ) -> Intent {
-            Intent { operation, fields, width, keys, rows, images }
-        }
-    }
-
-    prop_compose! {
-        fn ack()(n in 0_usize..20)(
-            status in prop::collection::vec(status(), n),
-            attempts in prop::collection::vec(any::<u8>(), n),
-            ids in prop::collection::vec(".{0,12}", n),
-            notes in prop::collection::vec((any::<u32>(), ".{0,8}", ".{0,8}"), 0..3),
-        ) -> Ack {
-            let notes = notes.into_iter().map(|(row, code, field)| Note { row, code, field }).collect();
-            Ack { status, attempts, ids: texts(&ids), notes }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn records_round_trip(intent in intent(), ack in ack()) {
-            prop_assert_eq!(Intent::decode(&intent.encode()).unwrap(), intent.clone());
-            prop_assert_eq!(Ack::decode(&ack.encode()).unwrap(), ack.clone());
-            let n = intent.keys.len();
-            let keys = KeyBlock {
-                keys: intent.keys.clone(), rows: intent.rows.clone(), status: vec![(Status::InDoubt, true); n], attempts: vec![3; n],
-            };
-            prop_assert_eq!(KeyBlock::decode(&keys.encode()).unwrap(), keys);
-            let images = ImageBlock {
-                width: intent.width, images: intent.images, ids: texts(&vec!["7".into(); n]), notes: ack.notes,
-            };
-            prop_assert_eq!(ImageBlock::decode(&images.encode(n)).unwrap(), images);
-        }
-
-        #[test]
-        fn f07_an_altered_record_is_corrupt_and_never_a_panic(intent in intent(), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
-            let mut bytes = intent.encode();
-            let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
-            prop_assert_eq!(Intent::decode(&bytes).unwrap_err().kind(), Kind::StateCorrupt);
-        }
-
-        #[test]
-        fn f07_any_bytes_with_a_right_checksum_decode_or_are_corrupt(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut w = Writer::default();
-            w.bytes(&bytes);
-            let record = w.finish();
-            let kinds = [
-                Intent::decode(&record).err().map(|e| e.kind()),
-                Ack::decode(&record).err().map(|e| e.kind()),
-                KeyBlock::decode(&record).err().map(|e| e.kind()),
-                ImageBlock::decode(&record).err().map(|e| e.kind()),
-                RunRecord::decode(&record).err().map(|e| e.kind()),
-                Binding::decode(&record).err().map(|e| e.kind()),
-                SegmentMeta::decode_list(&record).err().map(|e| e.kind()),
-            ];
-            prop_assert!(kinds.into_iter().flatten().all(|kind| kind == Kind::StateCorrupt));
-        }
-    }
-
-    #[test]
-    fn the_format_of_a_record_does_not_drift() {
-        let record = Counters { next_batch: 1, next_segment: 2, next_fields: 3, next_run: 4, building: 5 }.encode();
-        let shown: String = record.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(&shown[..72], "010000000000000002000000000000000300000004000000000000000500000000000000");
-        assert_eq!(record.len(), 36 + 8);
-    }
-}
+#[path = "codec_tests.rs"]
+mod tests;

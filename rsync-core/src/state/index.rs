@@ -1,13 +1,15 @@
-//! The acknowledged state in memory, for the diff: 24 bytes a row, plus 4 where segments overlap.
+//! The acknowledged state in memory, for the diff: 24 bytes a row, 2 to 4 for the index over them, 4 where segments
+//! overlap.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use crate::error::{Error, Kind, Result};
 use crate::ids::{FieldName, KeyHash, RunId};
 use crate::state::codec::{
-    Ack, BLOCK_ROWS, Binding, Counters, FORMAT, ImageBlock, Intent, KeyBlock, Reader, RunRecord, SegmentMeta, Status,
-    block_key, decode_fields, read_sequence_key, sequence_key,
+    Ack, BLOCK_ROWS, Binding, Counters, FORMAT, ImageRecord, Intent, KeyBlockView, Reader, RunRecord, SegmentMeta,
+    Status, block_key, decode_fields, read_sequence_key, sequence_key,
 };
 use crate::state::segment::{Pending, Remap, required};
 use crate::state::store::{StateRead, Table};
@@ -17,8 +19,6 @@ use crate::state::store::{StateRead, Table};
 pub(crate) struct Prior {
     /// Where it stands in the index.
     pub(crate) position: usize,
-    /// Hash of the row that is settled, 0 if none is.
-    pub(crate) row: u64,
     /// Its standing.
     pub(crate) status: Status,
     /// Attempts since it was last synced.
@@ -36,6 +36,52 @@ impl Prior {
 
 const NO_IMAGE: u32 = u32::MAX;
 
+/// A key, upper and lower half, and the hash of its settled row, 0 if none is. What a look-up reads lies side by side.
+type Entry = [u64; 3];
+
+/// An entry while the state is loaded.
+#[derive(Clone, Copy)]
+struct Loaded {
+    key: u128,
+    /// Of two entries with one key, the one of the higher age is newer.
+    age: u32,
+    row: u64,
+    location: u32,
+    status: Status,
+    attempts: u8,
+}
+
+impl Loaded {
+    /// The entry in `row` of a block whose first image is at `location`.
+    fn of_block(block: &KeyBlockView<'_>, row: usize, age: u32, location: u32) -> Self {
+        let (status, image) = block.status(row);
+        Self {
+            key: block.key(row),
+            age,
+            row: block.row(row),
+            location: if image { location + row as u32 } else { NO_IMAGE },
+            status,
+            attempts: block.attempts(row),
+        }
+    }
+
+    /// This entry over an older one of the same key, whose image holds if this one has none.
+    fn over(self, older: Self) -> Self {
+        Self { location: if self.location == NO_IMAGE { older.location } else { self.location }, ..self }
+    }
+}
+
+async fn key_record(read: &dyn StateRead, segment: &SegmentMeta, number: u32) -> Result<Vec<u8>> {
+    required(read.get(Table::Keys, &block_key(segment.id, number)).await?)
+}
+
+/// Block `number` of a segment.
+fn key_block<'a>(record: &'a [u8], segment: &SegmentMeta, number: u32) -> Result<KeyBlockView<'a>> {
+    let block = KeyBlockView::new(record)?;
+    let rows = (segment.rows as usize - number as usize * BLOCK_ROWS).min(BLOCK_ROWS);
+    if block.len() == rows { Ok(block) } else { Err(damaged()) }
+}
+
 /// The acknowledged state of a sync.
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledged {
@@ -50,9 +96,7 @@ pub(crate) struct Acknowledged {
     pub(crate) pending_batches: usize,
     pub(crate) runs: Vec<RunRecord>,
     width: usize,
-    high: Vec<u64>,
-    low: Vec<u64>,
-    rows: Vec<u64>,
+    entries: Vec<Entry>,
     /// Where the image of an entry is: a position in the segments laid end to end, then in `fresh`. `None` when
     /// there is one segment and every entry has its image in its own place.
     locations: Option<Vec<u32>>,
@@ -180,7 +224,8 @@ impl Acknowledged {
         Ok(Pending::new(batches, remaps))
     }
 
-    /// Fills the arrays with the newest entry of every key, sorted.
+    /// Fills the index with the newest entry of every key, sorted: the first segment, which is by far the longest, as
+    /// it streams in, merged with all that is newer.
     async fn load_keys(&mut self, read: &dyn StateRead, pending: &Pending) -> Result<()> {
         let total: usize = self.segments.iter().map(|(meta, _)| meta.rows as usize).sum();
         if total + self.pending_rows >= NO_IMAGE as usize {
@@ -189,153 +234,176 @@ impl Acknowledged {
                 .with_remedy("split the model into several syncs"));
         }
         self.segment_rows = total;
-        let simple = self.segments.len() == 1 && pending.is_empty();
-        self.high.reserve_exact(total);
-        self.low.reserve_exact(total);
-        self.rows.reserve_exact(total);
-        let mut order: Vec<(u128, Reverse<u32>)> = Vec::new();
-        let mut locations: Vec<u32> = Vec::new();
-        let mut marks: Vec<(u32, (Status, u8))> = Vec::new();
-        let mut position: u32 = 0;
-        for (meta, _) in &self.segments {
-            let mut left = meta.rows as usize;
-            let mut block_number = 0;
-            while left > 0 {
-                let key = block_key(meta.id, block_number);
-                let block = KeyBlock::decode(&required(read.get(Table::Keys, &key).await?)?)?;
-                if block.keys.len() != left.min(BLOCK_ROWS) {
-                    return Err(damaged());
-                }
-                for (row, key) in block.keys.iter().enumerate() {
-                    let (status, image) = block.status[row];
-                    self.high.push((key >> 64) as u64);
-                    self.low.push(*key as u64);
-                    self.rows.push(block.rows[row]);
-                    if status != Status::Synced {
-                        marks.push((position, (status, block.attempts[row])));
-                    }
-                    if !simple || !image {
-                        if locations.len() < position as usize {
-                            locations.extend(locations.len() as u32..position);
-                        }
-                        locations.push(if image { position } else { NO_IMAGE });
-                    }
-                    if !simple {
-                        order.push((*key, Reverse(position)));
-                    }
-                    position += 1;
-                }
-                left -= block.keys.len();
-                block_number += 1;
-            }
-        }
-        if simple {
-            if !locations.is_empty() {
-                locations.extend(locations.len() as u32..position);
-                self.locations = Some(locations);
-            }
-            self.marks = marks.into_iter().collect();
+        let segments: Vec<SegmentMeta> = self.segments.iter().map(|(meta, _)| *meta).collect();
+        let Some((base, rest)) = segments.split_first() else {
+            self.newer(read, &[], 0, pending).await?.into_iter().for_each(|entry| self.push(entry));
             return Ok(());
-        }
-        for entry in pending.entries() {
-            self.high.push((entry.key >> 64) as u64);
-            self.low.push(entry.key as u64);
-            self.rows.push(entry.row);
-            if entry.status != Status::Synced {
-                marks.push((position, (entry.status, entry.attempts)));
-            }
-            match entry.image {
-                Some((image, remap)) => {
-                    locations.push((self.segment_rows + self.fresh.len() / self.width.max(1)) as u32);
-                    remap.append(image, &mut self.fresh);
+        };
+        let mut newer = self.newer(read, rest, base.rows as u32, pending).await?.into_iter().peekable();
+        self.entries.reserve_exact(base.rows as usize + newer.len());
+        let mut location = 0;
+        for number in 0..base.blocks() {
+            let record = key_record(read, base, number).await?;
+            let block = key_block(&record, base, number)?;
+            let mut row = 0;
+            loop {
+                let end = newer.peek().map_or(block.len(), |other| block.lower_bound(row, other.key));
+                self.extend(&block, row..end, location);
+                row = end;
+                if row == block.len() {
+                    break;
                 }
-                None => locations.push(NO_IMAGE),
+                let Some(mut other) = newer.next() else { break };
+                if other.key == block.key(row) {
+                    other = other.over(Loaded::of_block(&block, row, 0, location));
+                    row += 1;
+                }
+                self.push(other);
             }
-            order.push((entry.key, Reverse(position)));
-            position += 1;
+            location += block.len() as u32;
         }
-        self.keep_newest(order, &locations, marks.into_iter().collect());
+        newer.for_each(|entry| self.push(entry));
         Ok(())
     }
 
-    /// Sorts by key and keeps the newest entry of each, with the newest image there is.
-    fn keep_newest(
+    /// The newest entry of every key in `segments` and in pending batches, sorted.
+    async fn newer(
         &mut self,
-        mut order: Vec<(u128, Reverse<u32>)>,
-        locations: &[u32],
-        marks: HashMap<u32, (Status, u8)>,
-    ) {
-        order.sort_unstable();
-        let n = order.len();
-        let (mut high, mut low, mut rows, mut kept) =
-            (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
-        let mut i = 0;
-        while i < n {
-            let (key, Reverse(newest)) = order[i];
-            let mut location = locations[newest as usize];
-            i += 1;
-            while i < n && order[i].0 == key {
-                if location == NO_IMAGE {
-                    location = locations[order[i].1.0 as usize];
-                }
-                i += 1;
+        read: &dyn StateRead,
+        segments: &[SegmentMeta],
+        mut location: u32,
+        pending: &Pending,
+    ) -> Result<Vec<Loaded>> {
+        let mut newer = Vec::new();
+        for (age, meta) in (1..).zip(segments) {
+            for number in 0..meta.blocks() {
+                let record = key_record(read, meta, number).await?;
+                let block = key_block(&record, meta, number)?;
+                newer.extend((0..block.len()).map(|row| Loaded::of_block(&block, row, age, location)));
+                location += block.len() as u32;
             }
-            let mark = marks.get(&newest);
-            if matches!(mark, Some((Status::Removed, _))) {
-                continue;
-            }
-            if let Some(mark) = mark {
-                self.marks.insert(high.len() as u32, *mark);
-            }
-            high.push((key >> 64) as u64);
-            low.push(key as u64);
-            rows.push(self.rows[newest as usize]);
-            kept.push(location);
         }
-        (self.high, self.low, self.rows, self.locations) = (high, low, rows, Some(kept));
+        for entry in pending.entries() {
+            let mut location = NO_IMAGE;
+            if let Some((image, remap)) = entry.image {
+                location = (self.segment_rows + self.fresh.len() / self.width.max(1)) as u32;
+                remap.append(image, &mut self.fresh);
+            }
+            let (status, attempts) = (entry.status, entry.attempts);
+            newer.push(Loaded { key: entry.key, age: u32::MAX, row: entry.row, location, status, attempts });
+        }
+        newer.sort_unstable_by_key(|entry| (entry.key, Reverse(entry.age)));
+        newer.dedup_by(|older, newest| {
+            let same = older.key == newest.key;
+            if same {
+                *newest = newest.over(*older);
+            }
+            same
+        });
+        Ok(newer)
     }
 
-    /// Key hashes are uniform, so the top bits of a key tell nearly where it is: about four entries a bucket.
+    /// Appends an entry; its key is above all before it. A removed key is forgotten.
+    fn push(&mut self, entry: Loaded) {
+        if entry.status == Status::Removed {
+            return;
+        }
+        let position = self.entries.len() as u32;
+        if entry.status != Status::Synced {
+            self.marks.insert(position, (entry.status, entry.attempts));
+        }
+        self.locate(std::iter::once(entry.location), entry.location == position);
+        self.entries.push([(entry.key >> 64) as u64, entry.key as u64, entry.row]);
+    }
+
+    /// Appends rows of a block whose first image is at `location`.
+    fn extend(&mut self, block: &KeyBlockView<'_>, rows: Range<usize>, location: u32) {
+        if !block.is_plain() {
+            return rows.for_each(|row| self.push(Loaded::of_block(block, row, 0, location)));
+        }
+        let (from, to) = (location + rows.start as u32, location + rows.end as u32);
+        self.locate(from..to, from as usize == self.entries.len());
+        self.entries.extend(rows.map(|row| {
+            let key = block.key(row);
+            [(key >> 64) as u64, key as u64, block.row(row)]
+        }));
+    }
+
+    /// Appends locations; nothing is kept as long as all are `in_place`.
+    fn locate(&mut self, locations: impl Iterator<Item = u32>, in_place: bool) {
+        match &mut self.locations {
+            Some(list) => list.extend(locations),
+            None if in_place => {}
+            None => self.locations = Some((0..self.entries.len() as u32).chain(locations).collect()),
+        }
+    }
+
+    /// Key hashes are uniform, so the top bits of a key tell nearly where it is: one or two entries a bucket.
     fn index(&mut self) {
-        let bits = (self.high.len() / 4).max(1).ilog2();
+        let bits = self.entries.len().max(2).ilog2();
         self.shift = 64 - bits;
         self.buckets = Vec::with_capacity((1 << bits) + 1);
-        for (position, high) in self.high.iter().enumerate() {
-            let bucket = self.bucket(*high);
+        for (position, entry) in self.entries.iter().enumerate() {
+            let bucket = (entry[0] >> self.shift) as usize;
             while self.buckets.len() <= bucket {
                 self.buckets.push(position as u32);
             }
         }
-        self.buckets.resize((1 << bits) + 1, self.high.len() as u32);
-    }
-
-    fn bucket(&self, high: u64) -> usize {
-        high.checked_shr(self.shift).unwrap_or(0) as usize
+        self.buckets.resize((1 << bits) + 1, self.entries.len() as u32);
     }
 
     /// Keys that are known.
     pub(crate) fn len(&self) -> usize {
-        self.high.len()
+        self.entries.len()
     }
 
-    /// What is known of `key`.
-    pub(crate) fn find(&self, key: KeyHash) -> Option<Prior> {
-        let (high, low) = ((key.0 >> 64) as u64, key.0 as u64);
-        let bucket = self.bucket(high);
-        let (from, to) = (*self.buckets.get(bucket)? as usize, *self.buckets.get(bucket + 1)? as usize);
-        let mut position = from + self.high[from..to].partition_point(|h| *h < high);
-        while position < to && self.high[position] == high {
-            if self.low[position] == low {
-                return Some(self.prior(position));
+    /// Where `key` is, and the hash of its settled row.
+    fn search(&self, key: KeyHash, start: u32) -> Option<(usize, u64)> {
+        let wanted = ((key.0 >> 64) as u64, key.0 as u64);
+        let mut position = start as usize;
+        loop {
+            let [high, low, row] = *self.entries.get(position)?;
+            match (high, low).cmp(&wanted) {
+                Ordering::Less => position += 1,
+                Ordering::Equal => return Some((position, row)),
+                Ordering::Greater => return None,
             }
-            position += 1;
         }
-        None
+    }
+
+    fn start(&self, key: KeyHash) -> u32 {
+        let bucket = ((key.0 >> 64) as u64).checked_shr(self.shift).unwrap_or_default();
+        self.buckets.get(bucket as usize).copied().unwrap_or(NO_IMAGE)
+    }
+
+    /// The position of `key`.
+    pub(crate) fn find(&self, key: KeyHash) -> Option<usize> {
+        self.search(key, self.start(key)).map(|(position, _)| position)
+    }
+
+    /// The position of each key and the hash of its settled row.
+    ///
+    /// The index is far larger than the processor's caches. Look-ups of one pass do not wait for one another, so
+    /// their cache misses overlap.
+    pub(crate) fn find_all(&self, keys: &[Option<KeyHash>]) -> Vec<Option<(usize, u64)>> {
+        const PASS: usize = 128;
+        let mut found = Vec::with_capacity(keys.len());
+        let mut starts = [0; PASS];
+        for keys in keys.chunks(PASS) {
+            for (start, key) in starts.iter_mut().zip(keys) {
+                *start = key.map_or(NO_IMAGE, |key| self.start(key));
+            }
+            let touch = |start: &u32| self.entries.get(*start as usize).map_or(0, |entry| entry[0]);
+            std::hint::black_box(starts.iter().map(touch).fold(0, u64::wrapping_add));
+            found.extend(keys.iter().zip(starts).map(|(key, start)| self.search((*key)?, start)));
+        }
+        found
     }
 
     /// The key at `position`.
     pub(crate) fn key(&self, position: usize) -> u128 {
-        u128::from(self.high[position]) << 64 | u128::from(self.low[position])
+        let [high, low, _] = self.entries[position];
+        u128::from(high) << 64 | u128::from(low)
     }
 
     /// Keys that the destination acknowledged.
@@ -346,17 +414,20 @@ impl Acknowledged {
         }
     }
 
+    /// The standing of the key at `position`.
+    pub(crate) fn status(&self, position: usize) -> Status {
+        self.mark(position).0
+    }
+
+    fn mark(&self, position: usize) -> (Status, u8) {
+        if self.marks.is_empty() { None } else { self.marks.get(&(position as u32)).copied() }
+            .unwrap_or((Status::Synced, 0))
+    }
+
     /// What is known of the key at `position`.
     pub(crate) fn prior(&self, position: usize) -> Prior {
-        let (status, attempts) = if self.marks.is_empty() { None } else { self.marks.get(&(position as u32)).copied() }
-            .unwrap_or((Status::Synced, 0));
-        Prior {
-            position,
-            row: self.rows[position],
-            status,
-            attempts,
-            acknowledged: self.location(position) != NO_IMAGE,
-        }
+        let (status, attempts) = self.mark(position);
+        Prior { position, status, attempts, acknowledged: self.location(position) != NO_IMAGE }
     }
 
     fn location(&self, position: usize) -> u32 {
@@ -378,8 +449,8 @@ impl Acknowledged {
         wanted.sort_unstable();
         let mut segment = 0;
         let mut segment_start = 0;
-        let mut open: Option<(usize, u32, ImageBlock)> = None;
-        let mut scratch = Vec::new();
+        let mut open: Option<(usize, u32, ImageRecord)> = None;
+        let (mut stored, mut scratch) = (Vec::new(), Vec::new());
         for (location, slot) in wanted {
             let location = location as usize;
             let target = &mut images[slot * width..(slot + 1) * width];
@@ -396,14 +467,14 @@ impl Acknowledged {
             let row = location - segment_start;
             let number = (row / BLOCK_ROWS) as u32;
             if !matches!(&open, Some((s, b, _)) if (*s, *b) == (segment, number)) {
-                let bytes = required(read.get(Table::Images, &block_key(meta.id, number)).await?)?;
-                open = Some((segment, number, ImageBlock::decode(&bytes)?));
+                let record = required(read.get(Table::Images, &block_key(meta.id, number)).await?)?;
+                open = Some((segment, number, ImageRecord::new(record)?));
             }
             let Some((_, _, block)) = &open else { continue };
-            let stored_width = block.width as usize;
-            let at = row % BLOCK_ROWS * stored_width;
+            stored.clear();
+            block.read(row % BLOCK_ROWS, &mut stored)?;
             scratch.clear();
-            remap.append(block.images.get(at..at + stored_width).ok_or_else(damaged)?, &mut scratch);
+            remap.append(&stored, &mut scratch);
             target.copy_from_slice(&scratch);
         }
         Ok(images)

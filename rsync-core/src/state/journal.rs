@@ -12,14 +12,20 @@ use crate::state::index::Acknowledged;
 use crate::state::segment::{Merge, Pending, Remap, SegmentWriter};
 use crate::state::store::{Mutation, StateSession, Table};
 
-/// Acknowledged rows that are written as a segment at once: about 15 MB of memory with ten fields.
-const FLUSH_ROWS: usize = 131_072;
-/// Acknowledged batches that are kept as they are between runs.
-const FLUSH_BATCHES: usize = 4096;
-/// Segments that a diff reads without a merge.
-const MAX_SEGMENTS: usize = 8;
-/// Bytes of blocks in one commit of a merge.
-const MERGE_COMMIT_BYTES: usize = 8 << 20;
+/// When to tidy up.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Acknowledged rows that are written as a segment at once: about 15 MB of memory with ten fields.
+    flush_rows: usize,
+    /// Acknowledged batches that are kept as they are between runs.
+    flush_batches: usize,
+    /// Segments that a diff reads without a merge.
+    segments: usize,
+    /// Bytes of blocks in one commit of a merge.
+    merge_commit_bytes: usize,
+}
+
+const LIMITS: Limits = Limits { flush_rows: 131_072, flush_batches: 4096, segments: 8, merge_commit_bytes: 8 << 20 };
 
 /// The writing side of a sync's state.
 #[derive(Debug)]
@@ -34,6 +40,7 @@ pub(crate) struct Journal {
     staged: Vec<Mutation>,
     acked_rows: usize,
     acked_batches: usize,
+    limits: Limits,
 }
 
 impl Journal {
@@ -81,6 +88,7 @@ impl Journal {
             staged,
             acked_rows: known.pending_rows,
             acked_batches: known.pending_batches,
+            limits: LIMITS,
         };
         journal.discard_unfinished_segment().await?;
         journal.stage_run(journal.counters.next_run, run);
@@ -150,7 +158,7 @@ impl Journal {
         }
         self.stage_counters();
         self.session.commit(std::mem::take(&mut self.staged)).await?;
-        if self.acked_rows >= FLUSH_ROWS {
+        if self.acked_rows >= self.limits.flush_rows {
             self.flush().await?;
         }
         Ok(())
@@ -218,7 +226,7 @@ impl Journal {
         let session = Arc::clone(&self.session);
         let mut writer = SegmentWriter::new(id, self.fields_id, self.width);
         let mut merge = Merge::new(&*session, &self.segments).await?;
-        while merge.fill(&*session, &mut writer, MERGE_COMMIT_BYTES).await? {
+        while merge.fill(&*session, &mut writer, self.limits.merge_commit_bytes).await? {
             self.session.commit(writer.take_ready()).await?;
         }
         let (meta, mut mutations) = writer.finish();
@@ -235,12 +243,12 @@ impl Journal {
     pub(crate) async fn finish(&mut self, run: &RunRecord) -> Result<()> {
         self.stage_run(self.counters.next_run - 1, run);
         self.commit().await?;
-        if self.acked_batches >= FLUSH_BATCHES {
+        if self.acked_batches >= self.limits.flush_batches {
             self.flush().await?;
         }
         let base = self.segments.first().map_or(0, |(meta, _)| meta.rows);
         let rest: u64 = self.segments.iter().skip(1).map(|(meta, _)| meta.rows).sum();
-        if self.segments.len() > MAX_SEGMENTS || rest > base / 4 {
+        if self.segments.len() > self.limits.segments || rest > base / 4 {
             self.merge().await?;
         }
         Ok(())
@@ -259,4 +267,163 @@ fn delete_block(mutations: &mut Vec<Mutation>, segment: u64, block: u32) {
     let key = block_key(segment, block);
     mutations.push(Mutation::Delete { table: Table::Keys, key: key.clone() });
     mutations.push(Mutation::Delete { table: Table::Images, key });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::{KeyHash, SyncId};
+    use crate::state::{MemoryStore, StateStore};
+
+    /// What a key must look like once the state is loaded again.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Expected {
+        status: Status,
+        row: u64,
+        image: Option<Vec<u64>>,
+    }
+
+    /// A batch: keys with what becomes of them; `None` for a batch that is never answered.
+    type Batch = (Vec<u8>, Option<Vec<Status>>);
+
+    fn batch() -> impl Strategy<Value = Batch> {
+        let status = prop_oneof![
+            4 => Just(Status::Synced),
+            1 => Just(Status::Failed),
+            1 => Just(Status::Rejected),
+            1 => Just(Status::InDoubt),
+        ];
+        prop::collection::btree_set(any::<u8>(), 1..12).prop_flat_map(move |keys| {
+            let n = keys.len();
+            let answer = prop::option::weighted(0.9, prop::collection::vec(status.clone(), n));
+            (Just(keys.into_iter().collect()), answer)
+        })
+    }
+
+    fn binding() -> Binding {
+        let text = || "t".to_owned();
+        Binding {
+            sync: text(),
+            destination: text(),
+            account: text(),
+            object: text(),
+            match_on: text(),
+            key: text(),
+            hash_key_check: 1,
+            epoch: 2,
+        }
+    }
+
+    fn run_record() -> RunRecord {
+        RunRecord {
+            run: 1,
+            started_ms: 1,
+            ended_ms: 2,
+            status: "completed".into(),
+            source_rows: 0,
+            distinct: 0,
+            to_write: 0,
+            written: 0,
+            plan: 0,
+        }
+    }
+
+    /// Spreads small keys over the whole range, as hashes are.
+    fn hashed(key: u8) -> u128 {
+        u128::from(key).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+    }
+
+    async fn session(store: &MemoryStore) -> Arc<dyn StateSession> {
+        Arc::from(store.acquire(&SyncId::new("s").unwrap()).await.unwrap())
+    }
+
+    /// Writes runs of batches with limits so small that segments and merges come often, and reads the state back
+    /// after each.
+    async fn histories(runs: Vec<(bool, Vec<Batch>)>) -> Result<()> {
+        let store = MemoryStore::new();
+        let mut truth: BTreeMap<u8, Expected> = BTreeMap::new();
+        let mut next_row = 1;
+        for (wide, batches) in runs {
+            // The second field comes and goes with the mapping.
+            let fields: Vec<FieldName> = if wide { vec!["a".into(), "b".into()] } else { vec!["a".into()] };
+            let session = session(&store).await;
+            let known = Acknowledged::load(&*session, &fields).await?;
+            let mut journal = Journal::begin(Arc::clone(&session), &known, &binding(), &fields, &run_record()).await?;
+            journal.limits = Limits { flush_rows: 40, flush_batches: 5, segments: 2, merge_commit_bytes: 300 };
+            let mut unanswered: Vec<u8> = Vec::new();
+            for (keys, answer) in batches {
+                // A run sends a key once.
+                if keys.iter().any(|key| unanswered.contains(key)) {
+                    continue;
+                }
+                if answer.is_none() {
+                    unanswered.extend(&keys);
+                }
+                next_row += 1;
+                let image: Vec<u64> = (0..fields.len() as u64).map(|field| next_row * 10 + field).collect();
+                let n = keys.len();
+                let sequence = journal.stage_intent(
+                    1,
+                    keys.iter().copied().map(hashed).collect(),
+                    vec![next_row; n],
+                    image.iter().copied().cycle().take(n * fields.len()).collect(),
+                );
+                if let Some(status) = &answer {
+                    journal.stage_ack(sequence, &Ack { status: status.clone(), ..Ack::uniform(n, Status::Synced) });
+                }
+                journal.commit().await?;
+                for (i, key) in keys.into_iter().enumerate() {
+                    let status = answer.as_ref().map_or(Status::InDoubt, |status| status[i]);
+                    let before = truth.get(&key).and_then(|before| before.image.clone());
+                    let row = if matches!(status, Status::Synced | Status::Rejected) { next_row } else { 0 };
+                    // A field that was not mapped was never acknowledged, and one that is no longer mapped is forgotten.
+                    let image = if status == Status::Synced { Some(image.clone()) } else { before };
+                    truth.insert(key, Expected { status, row, image });
+                }
+            }
+            journal.finish(&run_record()).await?;
+            drop(journal);
+            let known = Acknowledged::load(&*session, &fields).await?;
+            check(&known, &*session, &truth, fields.len()).await?;
+        }
+        Ok(())
+    }
+
+    async fn check(
+        known: &Acknowledged,
+        read: &dyn crate::state::StateRead,
+        truth: &BTreeMap<u8, Expected>,
+        width: usize,
+    ) -> Result<()> {
+        assert_eq!(known.len(), truth.len());
+        for (key, expected) in truth {
+            let position = known.find(KeyHash(hashed(*key))).unwrap();
+            let prior = known.prior(position);
+            let images = known.images(read, &[position]).await?;
+            assert_eq!((prior.status, prior.acknowledged), (expected.status, expected.image.is_some()), "key {key}");
+            let image = expected.image.as_ref();
+            // Narrower images are filled up, and what is merged under a narrower mapping has lost its second field.
+            assert_eq!(Some(images[0]).filter(|_| prior.acknowledged), image.map(|image| image[0]), "key {key}");
+            if width == 2 && images[1] != 0 {
+                assert_eq!(Some(images[1]), image.and_then(|image| image.get(1).copied()), "key {key}");
+            }
+            let found = known.find_all(&[Some(KeyHash(hashed(*key)))]);
+            assert_eq!(found[0], Some((position, expected.row)), "key {key}");
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn f06_what_was_acknowledged_is_read_back_through_segments_and_merges(
+            runs in prop::collection::vec((any::<bool>(), prop::collection::vec(batch(), 0..14)), 1..8)
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(histories(runs)).unwrap();
+        }
+    }
 }

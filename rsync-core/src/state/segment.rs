@@ -139,10 +139,6 @@ impl Pending {
         Self { batches, remaps, order }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.order.is_empty()
-    }
-
     fn version(&self, position: usize) -> Entry<'_> {
         let (key, Reverse(batch), row) = self.order[position];
         let (intent, ack) = &self.batches[batch as usize];
