@@ -91,7 +91,7 @@ impl Pipeline {
         let mut problems = Vec::new();
         self.model.schema_problems(schema, &mut problems);
         let match_on = self.target.match_on.as_str();
-        let fields = match self.mapping.plan(schema, Some(remote)) {
+        let mut fields = match self.mapping.plan(schema, Some(remote)) {
             Ok(fields) => fields,
             Err(error) if !error.problems().is_empty() => {
                 problems.extend_from_slice(error.problems());
@@ -136,6 +136,10 @@ impl Pipeline {
             Some(_) => {}
         }
         Error::from_problems(Kind::SchemaMismatch, "check model, mapping and destination", problems)?;
+        // Whatever the rule says: without a value to match on there is nobody to write to.
+        for field in fields.iter_mut().filter(|field| field.name.as_str() == match_on) {
+            field.on_null = Some(NullRule::Reject);
+        }
         Ok(fields)
     }
 
