@@ -17,7 +17,7 @@
 //! | `runs` | `u64` sequence, big-endian | [`RunRecord`] |
 //! | `jobs` | `u64` sequence of the intent, big-endian | `str` job token |
 //!
-//! A segment is a sorted list of entries, cut in blocks of [`BLOCK_ROWS`]. Of two entries with one key, the one in
+//! A segment is a sorted list of entries, cut in blocks of [`SegmentMeta::block_rows`]. Of two entries with one key, the one in
 //! the newer segment holds; an entry without an image leaves the image of the older one in force. Acknowledged
 //! batches that are in no segment yet are newer than all segments, in sequence order. A batch with an intent and
 //! no acknowledgement is in doubt.
@@ -30,8 +30,11 @@ use crate::ids::FieldName;
 /// The version of the format.
 pub const FORMAT: u32 = 1;
 
-/// Rows in a full block. A block of keys is then just under 64 KiB, the size that stores round up to.
-pub const BLOCK_ROWS: usize = 2510;
+/// Most rows in a block. A block of keys is then just under 64 KiB, and stores round up to powers of two.
+const MAX_BLOCK_ROWS: usize = 2510;
+/// A block of images is to be just under 128 KiB, with record ids of usual length.
+const IMAGE_BLOCK_BYTES: usize = 130_000;
+const USUAL_ID_BYTES: usize = 24;
 
 fn corrupt(what: &'static str) -> Error {
     Error::new(Kind::StateCorrupt, "read the state", "a stored record is damaged")
@@ -279,12 +282,20 @@ pub struct SegmentMeta {
     pub rows: u64,
     /// The list of fields that its images have.
     pub fields: u32,
+    /// Rows in each block but the last.
+    pub block_rows: u32,
 }
 
 impl SegmentMeta {
+    /// A segment without entries, for images of `width` fields.
+    pub fn new(id: u64, fields: u32, width: usize) -> Self {
+        let rows = (IMAGE_BLOCK_BYTES / (8 * width + USUAL_ID_BYTES)).clamp(1, MAX_BLOCK_ROWS);
+        Self { id, rows: 0, fields, block_rows: rows as u32 }
+    }
+
     /// Number of blocks.
     pub fn blocks(&self) -> u32 {
-        (self.rows as usize).div_ceil(BLOCK_ROWS) as u32
+        self.rows.div_ceil(u64::from(self.block_rows)) as u32
     }
 
     /// The record of a list of segments.
@@ -292,7 +303,7 @@ impl SegmentMeta {
         let mut w = Writer::default();
         w.u32(list.len() as u32);
         for segment in list {
-            w.u64(segment.id).u64(segment.rows).u32(segment.fields);
+            w.u64(segment.id).u64(segment.rows).u32(segment.fields).u32(segment.block_rows);
         }
         w.finish()
     }
@@ -303,7 +314,11 @@ impl SegmentMeta {
         let n = r.u32()?;
         let mut list = Vec::new();
         for _ in 0..n {
-            list.push(Self { id: r.u64()?, rows: r.u64()?, fields: r.u32()? });
+            let segment = Self { id: r.u64()?, rows: r.u64()?, fields: r.u32()?, block_rows: r.u32()? };
+            if segment.block_rows == 0 {
+                return Err(r.damaged());
+            }
+            list.push(segment);
         }
         r.end()?;
         Ok(list)

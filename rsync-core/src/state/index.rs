@@ -8,8 +8,8 @@ use std::ops::Range;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{FieldName, KeyHash, RunId};
 use crate::state::codec::{
-    Ack, BLOCK_ROWS, Binding, Counters, FORMAT, ImageRecord, Intent, KeyBlockView, Reader, RunRecord, SegmentMeta,
-    Status, block_key, decode_fields, read_sequence_key, sequence_key,
+    Ack, Binding, Counters, FORMAT, ImageRecord, Intent, KeyBlockView, Reader, RunRecord, SegmentMeta, Status,
+    block_key, decode_fields, read_sequence_key, sequence_key,
 };
 use crate::state::segment::{Pending, Remap, required};
 use crate::state::store::{StateRead, Table};
@@ -78,7 +78,8 @@ async fn key_record(read: &dyn StateRead, segment: &SegmentMeta, number: u32) ->
 /// Block `number` of a segment.
 fn key_block<'a>(record: &'a [u8], segment: &SegmentMeta, number: u32) -> Result<KeyBlockView<'a>> {
     let block = KeyBlockView::new(record)?;
-    let rows = (segment.rows as usize - number as usize * BLOCK_ROWS).min(BLOCK_ROWS);
+    let block_rows = segment.block_rows as usize;
+    let rows = (segment.rows as usize - number as usize * block_rows).min(block_rows);
     if block.len() == rows { Ok(block) } else { Err(damaged()) }
 }
 
@@ -465,14 +466,15 @@ impl Acknowledged {
             }
             let (meta, remap) = &self.segments[segment];
             let row = location - segment_start;
-            let number = (row / BLOCK_ROWS) as u32;
+            let block_rows = meta.block_rows as usize;
+            let number = (row / block_rows) as u32;
             if !matches!(&open, Some((s, b, _)) if (*s, *b) == (segment, number)) {
                 let record = required(read.get(Table::Images, &block_key(meta.id, number)).await?)?;
                 open = Some((segment, number, ImageRecord::new(record)?));
             }
             let Some((_, _, block)) = &open else { continue };
             stored.clear();
-            block.read(row % BLOCK_ROWS, &mut stored)?;
+            block.read(row % block_rows, &mut stored)?;
             scratch.clear();
             remap.append(&stored, &mut scratch);
             target.copy_from_slice(&scratch);

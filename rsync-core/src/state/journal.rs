@@ -21,11 +21,14 @@ struct Limits {
     flush_batches: usize,
     /// Segments that a diff reads without a merge.
     segments: usize,
+    /// Rows in a block, where its bytes do not limit it before.
+    block_rows: u32,
     /// Bytes of blocks in one commit of a merge.
     merge_commit_bytes: usize,
 }
 
-const LIMITS: Limits = Limits { flush_rows: 131_072, flush_batches: 4096, segments: 8, merge_commit_bytes: 8 << 20 };
+const LIMITS: Limits =
+    Limits { flush_rows: 131_072, flush_batches: 512, segments: 8, block_rows: u32::MAX, merge_commit_bytes: 8 << 20 };
 
 /// The writing side of a sync's state.
 #[derive(Debug)]
@@ -186,8 +189,7 @@ impl Journal {
             }
         }
         let pending = Pending::new(batches, remaps);
-        let mut writer = SegmentWriter::new(self.counters.next_segment, self.fields_id, self.width);
-        self.counters.next_segment += 1;
+        let mut writer = SegmentWriter::new(self.next_segment(), self.width);
         pending.entries().for_each(|entry| writer.push(entry));
         let (meta, mut mutations) = writer.finish();
         for key in sequences {
@@ -203,6 +205,13 @@ impl Journal {
         Ok(())
     }
 
+    fn next_segment(&mut self) -> SegmentMeta {
+        let mut meta = SegmentMeta::new(self.counters.next_segment, self.fields_id, self.width);
+        meta.block_rows = meta.block_rows.min(self.limits.block_rows);
+        self.counters.next_segment += 1;
+        meta
+    }
+
     fn remap(&self, list: u32) -> Remap {
         let known = self.remaps.iter().find(|(id, _)| *id == list);
         known.map_or_else(|| Remap::new(&[], &[]), |(_, remap)| remap.clone())
@@ -216,15 +225,14 @@ impl Journal {
 
     /// Merges all segments into one. It comes into force with the last commit; until then the old ones hold.
     async fn merge(&mut self) -> Result<()> {
-        let id = self.counters.next_segment;
-        self.counters.next_segment += 1;
-        self.counters.building = id + 1;
+        let meta = self.next_segment();
+        self.counters.building = meta.id + 1;
         let mut mutations = Vec::new();
         put_meta(&mut mutations, b"counters", self.counters.encode());
         self.session.commit(mutations).await?;
 
         let session = Arc::clone(&self.session);
-        let mut writer = SegmentWriter::new(id, self.fields_id, self.width);
+        let mut writer = SegmentWriter::new(meta, self.width);
         let mut merge = Merge::new(&*session, &self.segments).await?;
         while merge.fill(&*session, &mut writer, self.limits.merge_commit_bytes).await? {
             self.session.commit(writer.take_ready()).await?;
@@ -353,7 +361,8 @@ mod tests {
             let session = session(&store).await;
             let known = Acknowledged::load(&*session, &fields).await?;
             let mut journal = Journal::begin(Arc::clone(&session), &known, &binding(), &fields, &run_record()).await?;
-            journal.limits = Limits { flush_rows: 40, flush_batches: 5, segments: 2, merge_commit_bytes: 300 };
+            journal.limits =
+                Limits { flush_rows: 40, flush_batches: 5, segments: 2, block_rows: 7, merge_commit_bytes: 300 };
             let mut unanswered: Vec<u8> = Vec::new();
             for (keys, answer) in batches {
                 // A run sends a key once.

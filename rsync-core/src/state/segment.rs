@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::ids::FieldName;
-use crate::state::codec::{Ack, BLOCK_ROWS, ImageBlock, Intent, KeyBlock, Note, SegmentMeta, Status, block_key};
+use crate::state::codec::{Ack, ImageBlock, Intent, KeyBlock, Note, SegmentMeta, Status, block_key};
 use crate::state::store::{Mutation, StateRead, Table};
 
 /// Where the columns of a stored image stand in the current list of fields.
@@ -57,9 +57,9 @@ pub(crate) struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    pub(crate) fn new(id: u64, fields: u32, width: usize) -> Self {
+    pub(crate) fn new(meta: SegmentMeta, width: usize) -> Self {
         Self {
-            meta: SegmentMeta { id, rows: 0, fields },
+            meta,
             width,
             keys: KeyBlock::default(),
             images: ImageBlock { width: width as u32, ..ImageBlock::default() },
@@ -82,7 +82,7 @@ impl SegmentWriter {
             None => self.images.images.extend(std::iter::repeat_n(0, self.width)),
         }
         self.images.ids.push(entry.id);
-        if self.keys.keys.len() == BLOCK_ROWS {
+        if self.keys.keys.len() == self.meta.block_rows as usize {
             self.close_block();
         }
     }
@@ -92,7 +92,7 @@ impl SegmentWriter {
         if rows == 0 {
             return;
         }
-        let key = block_key(self.meta.id, (self.meta.rows as usize / BLOCK_ROWS) as u32);
+        let key = block_key(self.meta.id, (self.meta.rows / u64::from(self.meta.block_rows)) as u32);
         self.meta.rows += rows as u64;
         for (table, value) in [(Table::Keys, self.keys.encode()), (Table::Images, self.images.encode(rows))] {
             self.done_bytes += value.len();
