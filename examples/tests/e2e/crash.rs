@@ -61,7 +61,7 @@ async fn f02_f03_a_killed_process_loses_and_doubles_nothing() {
         let state = folder.path().join(format!("state-{moment}"));
         let portal = churn::portal(Seed::default()).start().await.unwrap();
         let requests = 1 + moment * (BATCHES - 2) / 20;
-        killed += u32::from(kill_after(&csv, &state, &portal, requests, Duration::from_micros(700 * moment)).await);
+        killed += u32::from(kill_after(&csv, &state, &portal, requests, Duration::from_micros(300 * moment)).await);
         let again = start(&csv, &state, &portal).wait().unwrap();
         assert!(again.success(), "moment {moment}");
         assert_portal_holds(&portal, &rows);
