@@ -162,11 +162,11 @@ impl Report {
         self.status == RunStatus::Completed
     }
 
+    /// Sets how a run ended that was not held.
     pub(crate) fn settle_status(&mut self, stopped: bool) {
         self.status = match self.totals {
             totals if !totals.balance() => RunStatus::Inconsistent,
             _ if stopped => RunStatus::Failed,
-            totals if totals.held > 0 => RunStatus::Held,
             totals if totals.outstanding() > 0 => RunStatus::Incomplete,
             _ => RunStatus::Completed,
         };

@@ -19,7 +19,7 @@ use crate::mapping::{MappedField, Mapping};
 use crate::model::Model;
 use crate::outcome::Outcome;
 use crate::policy::{Change, Decision, SendFields, UpsertPolicy};
-use crate::record::{FieldType, Rows};
+use crate::record::{Cell, FieldType, Rows, Value};
 use crate::source::Extracted;
 use crate::state::codec::Status;
 use crate::state::{Acknowledged, Prior, StateRead};
@@ -205,39 +205,38 @@ impl<'a> Builder<'a> {
                 self.null_keys += 1;
                 continue;
             };
-            let Some((position, settled)) = found[row] else {
-                self.fresh.push(key.0);
-                match invalid.get(&row) {
-                    Some(reason) => self.set_aside(key.0, Outcome::Invalid, *reason),
-                    None => {
-                        selected.push(row as u32);
-                        priors.push(None);
-                    }
+            let position = match found[row] {
+                None => {
+                    self.fresh.push(key.0);
+                    None
                 }
-                continue;
-            };
-            let seen = &mut self.seen[position];
-            if *seen != Seen::Nothing {
-                *seen = Seen::Duplicate;
-                *self.repeated.entry(key.0).or_default() += 1;
-                continue;
-            }
-            *seen = if settled != hashes[row] || invalid.contains_key(&row) {
-                Seen::Elsewhere
-            } else {
-                match self.known.status(position) {
-                    Status::Synced => Seen::Unchanged,
-                    Status::Rejected => Seen::Parked,
-                    _ => Seen::Elsewhere,
+                Some((position, settled)) => {
+                    let seen = &mut self.seen[position];
+                    if *seen != Seen::Nothing {
+                        *seen = Seen::Duplicate;
+                        *self.repeated.entry(key.0).or_default() += 1;
+                        continue;
+                    }
+                    *seen = if settled != hashes[row] || invalid.contains_key(&row) {
+                        Seen::Elsewhere
+                    } else {
+                        match self.known.status(position) {
+                            Status::Synced => Seen::Unchanged,
+                            Status::Rejected => Seen::Parked,
+                            _ => Seen::Elsewhere,
+                        }
+                    };
+                    if *seen != Seen::Elsewhere {
+                        continue;
+                    }
+                    Some(position)
                 }
             };
-            if *seen == Seen::Elsewhere {
-                match invalid.get(&row) {
-                    Some(reason) => self.set_aside(key.0, Outcome::Invalid, *reason),
-                    None => {
-                        selected.push(row as u32);
-                        priors.push(Some(self.known.prior(position)));
-                    }
+            match invalid.get(&row) {
+                Some(reason) => self.set_aside(key.0, Outcome::Invalid, *reason),
+                None => {
+                    selected.push(row as u32);
+                    priors.push(position.map(|position| self.known.prior(position)));
                 }
             }
         }
@@ -313,8 +312,8 @@ impl<'a> Builder<'a> {
         let field = mapped.rows.column(index);
         for row in 0..if all_usable { 0 } else { mapped.rows.len() } {
             let usable = match field.cell(row) {
-                crate::record::Cell::Set(crate::record::Value::Text(text)) => !text.trim().is_empty(),
-                crate::record::Cell::Set(_) => true,
+                Cell::Set(Value::Text(text)) => !text.trim().is_empty(),
+                Cell::Set(_) => true,
                 _ => false,
             };
             if !usable && !invalid.contains_key(&row) {

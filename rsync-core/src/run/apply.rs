@@ -104,13 +104,11 @@ async fn apply_run(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
 fn held(pipeline: &Pipeline, plan: &Plan, mut report: Report) -> Report {
     let reasons: Vec<String> =
         plan.guards().iter().filter_map(|guard| Some(format!("{}: {}", guard.guard, guard.hold.as_ref()?))).collect();
-    for guard in plan.guards().iter().filter(|guard| guard.hold.is_some()).take(1) {
+    if let Some(guard) = plan.guards().iter().find(|guard| guard.hold.is_some()) {
         let reason = Reason::new(guard.guard.clone(), None, "look at the plan; mend the model or change the guard");
         report.totals.held = plan.counts().to_write();
         report.reasons.add_many(Outcome::Held, &reason, report.totals.held, None);
     }
-    report.settle_status(false);
-    // A plan without rows to write can be held too.
     report.status = RunStatus::Held;
     tracing::error!(team = %pipeline.owner.team, contact = %pipeline.owner.contact, ?reasons, "run held");
     pipeline.emit(report.run, &Event::RunHeld { reasons, owner: pipeline.owner.clone() });

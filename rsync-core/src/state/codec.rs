@@ -36,10 +36,14 @@ const MAX_BLOCK_ROWS: usize = 2510;
 const IMAGE_BLOCK_BYTES: usize = 130_000;
 const USUAL_ID_BYTES: usize = 24;
 
+/// What to do about a state that cannot be understood.
+pub(crate) const DAMAGE_REMEDY: &str =
+    "restore the state from a backup, or move it away to begin anew: then every row is sent again";
+
 fn corrupt(what: &'static str) -> Error {
     Error::new(Kind::StateCorrupt, "read the state", "a stored record is damaged")
         .with_context("record", what)
-        .with_remedy("restore the state from a backup, or move it away to begin anew: then every row is sent again")
+        .with_remedy(DAMAGE_REMEDY)
 }
 
 /// Appends numbers and texts, then a checksum.

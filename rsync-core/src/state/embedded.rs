@@ -13,6 +13,7 @@ use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase, Table
 
 use crate::error::{Error, Kind, Result};
 use crate::ids::SyncId;
+use crate::state::codec::DAMAGE_REMEDY;
 use crate::state::store::{Mutation, StateRead, StateSession, StateStore, Table};
 
 /// Pages that redb keeps in memory. The state is read in long blocks, each once, so more does not help.
@@ -80,7 +81,7 @@ fn store_error(operation: &'static str, message: &'static str) -> Error {
 
 fn corrupt() -> Error {
     Error::new(Kind::StateCorrupt, "open the state", "the state file is damaged or is no state file")
-        .with_remedy("restore it from a backup, or move it away to begin anew: then every row is sent again")
+        .with_remedy(DAMAGE_REMEDY)
 }
 
 /// redb checks its pages when it opens a file that was not closed; a page that is damaged later shows as a panic

@@ -8,8 +8,8 @@ use std::ops::Range;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{FieldName, KeyHash, RunId};
 use crate::state::codec::{
-    Ack, Binding, Counters, FORMAT, ImageRecord, Intent, KeyBlockView, Reader, RunRecord, SegmentMeta, Status,
-    block_key, decode_fields, read_sequence_key, sequence_key,
+    Ack, Binding, Counters, DAMAGE_REMEDY, FORMAT, ImageRecord, Intent, KeyBlockView, Reader, RunRecord, SegmentMeta,
+    Status, block_key, decode_fields, read_sequence_key, sequence_key,
 };
 use crate::state::segment::{Pending, Remap, required};
 use crate::state::store::{StateRead, Table};
@@ -490,5 +490,5 @@ impl Acknowledged {
 
 fn damaged() -> Error {
     Error::new(Kind::StateCorrupt, "read the state", "the records of the state contradict each other")
-        .with_remedy("restore the state from a backup, or move it away to begin anew: then every row is sent again")
+        .with_remedy(DAMAGE_REMEDY)
 }

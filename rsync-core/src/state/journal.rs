@@ -96,13 +96,8 @@ impl Journal {
         journal.discard_unfinished_segment().await?;
         journal.stage_run(journal.counters.next_run, run);
         journal.counters.next_run += 1;
-        journal.stage_counters();
         journal.commit().await?;
         Ok(journal)
-    }
-
-    fn stage_counters(&mut self) {
-        put_meta(&mut self.staged, b"counters", self.counters.encode());
     }
 
     fn stage_run(&mut self, sequence: u64, run: &RunRecord) {
@@ -159,7 +154,7 @@ impl Journal {
         if self.staged.is_empty() {
             return Ok(());
         }
-        self.stage_counters();
+        put_meta(&mut self.staged, b"counters", self.counters.encode());
         self.session.commit(std::mem::take(&mut self.staged)).await?;
         if self.acked_rows >= self.limits.flush_rows {
             self.flush().await?;

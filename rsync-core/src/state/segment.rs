@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::ids::FieldName;
-use crate::state::codec::{Ack, ImageBlock, Intent, KeyBlock, Note, SegmentMeta, Status, block_key};
+use crate::state::codec::{Ack, DAMAGE_REMEDY, ImageBlock, Intent, KeyBlock, Note, SegmentMeta, Status, block_key};
 use crate::state::store::{Mutation, StateRead, Table};
 
 /// Where the columns of a stored image stand in the current list of fields.
@@ -155,7 +155,7 @@ impl Pending {
             attempts: ack.attempts.get(row).copied().unwrap_or(0),
             image,
             id: ack.ids.get(row),
-            note: ack.notes.iter().find(|note| note.row as usize == row),
+            note: note_of(&ack.notes, row),
         }
     }
 
@@ -172,6 +172,11 @@ impl Pending {
             Some(entry)
         })
     }
+}
+
+/// The note of a row; notes are written in the order of their rows.
+fn note_of(notes: &[Note], row: usize) -> Option<&Note> {
+    notes.binary_search_by_key(&row, |note| note.row as usize).ok().map(|at| &notes[at])
 }
 
 /// `newer` over `older`, both of one key.
@@ -200,7 +205,7 @@ impl Cursor {
             attempts: self.keys.attempts[row],
             image: image.then(|| (&self.images.images[row * width..(row + 1) * width], &self.remap)),
             id: self.images.ids.get(row),
-            note: self.images.notes.iter().find(|note| note.row as usize == row),
+            note: note_of(&self.images.notes, row),
         }
     }
 
@@ -235,7 +240,7 @@ pub(crate) fn required(value: Option<Vec<u8>>) -> Result<Vec<u8>> {
 
 fn missing_block() -> crate::error::Error {
     crate::error::Error::new(crate::error::Kind::StateCorrupt, "read the state", "a block of the state is missing")
-        .with_remedy("restore the state from a backup, or move it away to begin anew: then every row is sent again")
+        .with_remedy(DAMAGE_REMEDY)
 }
 
 /// A merge of segments, oldest first, into one. Entries of removed keys end here.

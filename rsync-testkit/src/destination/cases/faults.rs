@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rsync_core::outcome::RowOutcome;
-use rsync_core::{Error, Kind, Retry};
+use rsync_core::{Destination, Error, Kind, Retry};
 
 use crate::destination::bench::{Bench, CaseResult, Stage, Stop, ensure, is_rejected, is_written};
 use crate::destination::harness::{RequestKind, ServiceFault};
@@ -203,22 +203,35 @@ pub(super) async fn late(bench: &Bench<'_>) -> CaseResult {
     Ok(None)
 }
 
+/// A check and a write of one row through `destination` must both fail with this kind and retry class. Returns what
+/// the write would have stored.
+pub(super) async fn both_fail(
+    bench: &Bench<'_>,
+    destination: &dyn Destination,
+    (kind, retry, meaning): (Kind, Retry, &str),
+    circumstance: &str,
+) -> Result<Vec<(String, Datum)>, Stop> {
+    let (sheet, expected) = bench.sample("", 1);
+    let batch = bench.batch(bench.operation(Stage::New)?, sheet.rows()?)?;
+    let check = destination.check(&bench.target).await;
+    bench.record("a check", &check);
+    let write = bench.send_by(destination, batch).await?;
+    for (what, error) in [("check", check.err()), ("write", write.err())] {
+        match error {
+            Some(error) if error.kind() == kind && error.retry() == retry => {}
+            Some(error) => return Stop::failed(format!("{what} is no `{kind:?}` {meaning}: {error:?}")),
+            None => return Stop::failed(format!("{what} works {circumstance}")),
+        }
+    }
+    Ok(expected)
+}
+
 pub(super) async fn unreachable(bench: &Bench<'_>) -> CaseResult {
     let Some(destination) = bench.harness.unreachable() else {
         return Stop::not_applicable("the harness has no adapter that points nowhere");
     };
-    let (sheet, _) = bench.sample("", 1);
-    let batch = bench.batch(bench.operation(Stage::New)?, sheet.rows()?)?;
-    let check = destination.check(&bench.target).await;
-    bench.record("a check", &check);
-    let write = bench.send_by(&*destination, batch).await?;
-    for (what, error) in [("check", check.err()), ("write", write.err())] {
-        match error {
-            Some(error) if error.kind() == Kind::Unavailable && error.retry() == Retry::Backoff => {}
-            Some(error) => return Stop::failed(format!("{what} is no `Unavailable` to back off from: {error:?}")),
-            None => return Stop::failed(format!("{what} works where nobody listens")),
-        }
-    }
+    let meaning = (Kind::Unavailable, Retry::Backoff, "to back off from");
+    both_fail(bench, &*destination, meaning, "where nobody listens").await?;
     Ok(None)
 }
 

@@ -7,6 +7,7 @@ use rsync_core::ids::JobToken;
 use rsync_core::{Kind, Retry};
 
 use crate::destination::bench::{Bench, CaseResult, Stage, Stop, ensure};
+use crate::destination::cases::faults::both_fail;
 use crate::destination::harness::{RequestKind, ServiceFault};
 
 /// How long a call is left alone before it is dropped, and its traces before they are counted.
@@ -17,18 +18,8 @@ pub(super) async fn unauthenticated(bench: &Bench<'_>) -> CaseResult {
         return Stop::not_applicable("the harness has no adapter with wrong credentials");
     };
     bench.evidence.search_debug("the adapter with wrong credentials", &*destination);
-    let (sheet, expected) = bench.sample("", 1);
-    let batch = bench.batch(bench.operation(Stage::New)?, sheet.rows()?)?;
-    let check = destination.check(&bench.target).await;
-    bench.record("a check", &check);
-    let write = bench.send_by(&*destination, batch).await?;
-    for (what, error) in [("check", check.err()), ("write", write.err())] {
-        match error {
-            Some(error) if error.kind() == Kind::Unauthenticated && error.retry() == Retry::Never => {}
-            Some(error) => return Stop::failed(format!("{what} is no `Unauthenticated` that stays so: {error:?}")),
-            None => return Stop::failed(format!("{what} works with wrong credentials")),
-        }
-    }
+    let meaning = (Kind::Unauthenticated, Retry::Never, "that stays so");
+    let expected = both_fail(bench, &*destination, meaning, "with wrong credentials").await?;
     ensure!(bench.stored(&expected[0].0).await?.is_none(), "a row was written with wrong credentials");
     Ok(None)
 }

@@ -91,15 +91,17 @@ pub(crate) fn create_batch(portal: &mut Portal, call: &Call) -> Answer {
     Ok(Reply::json(status, &body))
 }
 
+/// The definition that the path names, unless it is archived.
+fn live_definition<'p>(portal: &'p mut Portal, position: usize, call: &Call) -> Result<&'p mut Definition, Refusal> {
+    let definition = portal.types[position].definitions.get_mut(call.part("property"));
+    definition.filter(|definition| !definition.is_archived()).ok_or_else(|| unknown(call))
+}
+
 pub(crate) fn update(portal: &mut Portal, call: &Call) -> Answer {
     let position = portal.accessed_type(call, Access::WriteDefinitions)?;
     let change: PropertyChange = wire::json(&call.body)?;
     let now_ms = portal.now_ms();
-    let definition = portal.types[position]
-        .definitions
-        .get_mut(call.part("property"))
-        .filter(|d| !d.is_archived())
-        .ok_or_else(|| unknown(call))?;
+    let definition = live_definition(portal, position, call)?;
     if definition.hubspot_defined {
         let message = format!("The definition of property {} is read only", definition.name);
         return Err(Refusal::validation(message));
@@ -111,11 +113,7 @@ pub(crate) fn update(portal: &mut Portal, call: &Call) -> Answer {
 pub(crate) fn archive(portal: &mut Portal, call: &Call) -> Answer {
     let position = portal.accessed_type(call, Access::WriteDefinitions)?;
     let now_ms = portal.now_ms();
-    let definition = portal.types[position]
-        .definitions
-        .get_mut(call.part("property"))
-        .filter(|d| !d.is_archived())
-        .ok_or_else(|| unknown(call))?;
+    let definition = live_definition(portal, position, call)?;
     if definition.hubspot_defined || definition.in_use {
         let message = format!("Property {} is in use and cannot be deleted", definition.name);
         return Err(Refusal::validation(message).sub_category("PropertyValidationError.CANNOT_DELETE_PROPERTY_IN_USE"));
