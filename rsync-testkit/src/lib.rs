@@ -5,4 +5,5 @@
 //! a test ([`sim::hubspot::HubSpotSim`]) or as the binary `rsync-sim`.
 
 pub mod destination;
+pub mod postgres;
 pub mod sim;

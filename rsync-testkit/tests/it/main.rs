@@ -1,15 +1,6 @@
 //! Tests of the simulators over HTTP.
 
-mod account;
-mod batch;
 mod clients;
-mod faults;
-mod harness;
-mod limits;
-mod program;
-mod properties;
-mod recorded;
-mod search;
-mod single;
-mod state;
-mod versions;
+mod customerio;
+mod hubspot;
+mod salesforce;

@@ -9,13 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use rsync_testkit::sim::hubspot::{HubSpotSim, RateLimits};
-use serde_json::{Value, json};
-
-use super::harness::prompt;
+use rsync_testkit::sim::journal::Journal;
+use serde_json::Value;
 
 /// A folder of `tests/clients`: files to install from, and the command that installs.
-struct Ecosystem {
+pub(crate) struct Ecosystem {
     name: &'static str,
     manifests: &'static [&'static str],
     /// Program whose version the installed files depend on.
@@ -24,7 +22,7 @@ struct Ecosystem {
     remedy: &'static str,
 }
 
-const NODE: Ecosystem = Ecosystem {
+pub(crate) const NODE: Ecosystem = Ecosystem {
     name: "node",
     manifests: &["package.json", "package-lock.json"],
     interpreter: "node",
@@ -36,7 +34,7 @@ const NODE: Ecosystem = Ecosystem {
     remedy: "install Node.js 20 or newer with npm, and give npm access to the npm registry",
 };
 
-const PYTHON: Ecosystem = Ecosystem {
+pub(crate) const PYTHON: Ecosystem = Ecosystem {
     name: "python",
     manifests: &["requirements.txt"],
     interpreter: "python3",
@@ -59,12 +57,12 @@ const PYTHON: Ecosystem = Ecosystem {
 };
 
 impl Ecosystem {
-    fn sources(&self) -> PathBuf {
+    pub(crate) fn sources(&self) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(self.name)
     }
 
     /// Installs the clients once per lock file and interpreter version, and returns the folder.
-    fn installed(&self) -> PathBuf {
+    pub(crate) fn installed(&self) -> PathBuf {
         // Tests of one process take turns, so that the second finds what the first installed.
         static TURN: Mutex<()> = Mutex::new(());
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,66 +109,30 @@ impl Ecosystem {
     }
 }
 
-fn simulator() -> HubSpotSim {
-    HubSpotSim::builder()
-        .with_rate_limits(RateLimits::Unlimited)
-        .with_quirks(prompt())
-        .start_on_thread()
-        .expect("the simulator starts")
-}
-
-/// Runs a client's script against a simulator and returns what it reports.
-fn report(sim: &HubSpotSim, script: &str, command: &mut Command) -> Value {
-    let output = command.env("SIM_BASE_URL", sim.base_url()).env("SIM_TOKEN", sim.token()).output();
+/// Runs a client's script, which finds the simulator by the variables in `environment`, and returns what it reports.
+pub(crate) fn report(journal: &Journal, script: &str, command: &mut Command, environment: &[(&str, &str)]) -> Value {
+    let output = command.envs(environment.iter().copied()).output();
     let output = output.unwrap_or_else(|e| panic!("cannot run {script}: {e}; install its interpreter"));
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{script} failed:\n{out}\n{err}\nrequests: {:#?}", sim.journal().entries());
+    assert!(output.status.success(), "{script} failed:\n{out}\n{err}\nrequests: {:#?}", journal.entries());
     let last = out.lines().last().unwrap_or_default();
     serde_json::from_str(last).unwrap_or_else(|e| panic!("{script} reported no JSON ({e}): {out}"))
 }
 
-fn emails(sim: &HubSpotSim) -> Vec<String> {
-    sim.records("contacts").into_iter().map(|record| record.properties["email"].clone()).collect()
+/// A Node script beside the installed packages: Node resolves them from where the script is.
+pub(crate) fn node(script: &str) -> Command {
+    let place = NODE.installed().join(script);
+    std::fs::copy(NODE.sources().join(script), &place).expect("copied");
+    let mut node = Command::new("node");
+    node.arg(place);
+    node
 }
 
-#[test]
-fn official_node_client() {
-    let (sim, folder) = (simulator(), NODE.installed());
-    // Node resolves packages from where the script is, so it runs beside them.
-    let script = folder.join("hubspot.mjs");
-    std::fs::copy(NODE.sources().join("hubspot.mjs"), &script).expect("copied");
-    let said = report(&sim, "hubspot.mjs", Command::new("node").arg(&script));
-    assert_eq!(said, json!({ "contacts": 2 }));
-    assert_eq!(emails(&sim), ["ada@example.com", "bob@example.com"]);
-    let ada = sim.record_by("contacts", "email", "ada@example.com").expect("stored");
-    assert_eq!((&*ada.properties["firstname"], &*ada.properties["lastname"]), ("Augusta", "Lovelace"));
-    assert_eq!(
-        sim.record_by("contacts", "plan", "paid").map(|bob| bob.properties["email"].clone()),
-        Some("bob@example.com".into())
-    );
-}
-
-#[test]
-fn official_python_client() {
-    let (sim, folder) = (simulator(), PYTHON.installed());
-    let script = PYTHON.sources().join("hubspot_v3.py");
-    let said = report(&sim, "hubspot_v3.py", python(&folder).arg(script));
-    assert_eq!(said, json!({ "contacts": 2 }));
-    assert_eq!(emails(&sim), ["ada@example.com", "bob@example.com"]);
-}
-
-#[test]
-fn official_python_client_of_the_dated_versions() {
-    let (sim, folder) = (simulator(), PYTHON.installed());
-    let script = PYTHON.sources().join("hubspot_dated.py");
-    report(&sim, "hubspot_dated.py", python(&folder).arg(script));
-    assert_eq!(emails(&sim), ["ada@example.com", "bob@example.com"]);
-    assert!(sim.journal().entries().iter().all(|request| request.path.contains("/2026-03/")), "dated paths only");
-}
-
-fn python(packages: &Path) -> Command {
+/// A Python script with the installed packages.
+pub(crate) fn python(script: &str) -> Command {
     let mut python = Command::new("python3");
     // No bytecode: the scripts lie in the source tree.
-    python.env("PYTHONPATH", packages).env("PYTHONDONTWRITEBYTECODE", "1");
+    python.env("PYTHONPATH", PYTHON.installed()).env("PYTHONDONTWRITEBYTECODE", "1");
+    python.arg(PYTHON.sources().join(script));
     python
 }

@@ -1,0 +1,1 @@
+//! Queries on PostgreSQL as Reverse ETL models.

@@ -1,0 +1,1 @@
+//! Salesforce as a Reverse ETL destination.
