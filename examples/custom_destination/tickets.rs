@@ -126,7 +126,7 @@ impl Destination for Tickets {
         Ok(Receipt::Settled(decode(&answer, batch.len())))
     }
 
-    async fn resume(&self, _: &Context, _: JobToken) -> Result<Receipt> {
+    async fn resume(&self, _: &Context, _: &WriteBatch, _: JobToken) -> Result<Receipt> {
         Err(Error::new(Kind::Unsupported, "resume", "the service has no jobs"))
     }
 }

@@ -3,6 +3,7 @@
 //! A destination encodes, sends and decodes. It never retries, sleeps or batches, and it never sees the state:
 //! the engine does all of that, by the destination's [`Capability`] and the retry class of its errors.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -77,10 +78,12 @@ pub struct RemoteField {
     pub unique: bool,
     /// How its values are compared when it is matched on.
     pub folding: KeyFolding,
+    /// Whether it can be emptied, where the destination [can empty fields](Capability::clears_fields) at all.
+    pub clearable: bool,
 }
 
 impl RemoteField {
-    /// A writable field that accepts every type and is not unique.
+    /// A writable field that accepts every type, can be emptied and is not unique.
     pub fn new(name: impl Into<FieldName>, type_name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -89,6 +92,7 @@ impl RemoteField {
             writable: true,
             unique: false,
             folding: KeyFolding::Exact,
+            clearable: true,
         }
     }
 
@@ -131,20 +135,53 @@ impl AcceptedType {
 
 /// The fields of an object at the destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RemoteSchema {
-    /// All fields, writable or not.
+    /// All fields that the service names, writable or not.
     pub fields: Vec<RemoteField>,
+    /// What fields of other names are like; `None` if there can be no others.
+    pub others: Option<OtherFields>,
+}
+
+/// Fields that come into being when they are first written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OtherFields {
+    /// The field types that can be written to them. Empty means any.
+    pub accepts: Vec<AcceptedType>,
+    /// Length of the longest name, in bytes of UTF-8.
+    pub max_name_bytes: usize,
+}
+
+impl OtherFields {
+    /// Writable fields that accept every type, with names of at most `max_name_bytes`.
+    pub fn new(max_name_bytes: usize) -> Self {
+        Self { accepts: Vec::new(), max_name_bytes }
+    }
 }
 
 impl RemoteSchema {
-    /// A schema of `fields`.
+    /// A schema of `fields` and no others.
     pub fn new(fields: Vec<RemoteField>) -> Self {
-        Self { fields }
+        Self { fields, others: None }
     }
 
-    /// The field of that API name.
-    pub fn field(&self, name: &str) -> Option<&RemoteField> {
-        self.fields.iter().find(|field| field.name.as_str() == name)
+    /// Adds that fields of other names can be written too.
+    #[must_use]
+    pub fn with_others(mut self, others: OtherFields) -> Self {
+        self.others = Some(others);
+        self
+    }
+
+    /// The field of that API name: as the service describes it, or as one that does not exist yet.
+    pub fn field(&self, name: &str) -> Option<Cow<'_, RemoteField>> {
+        if let Some(field) = self.fields.iter().find(|field| field.name.as_str() == name) {
+            return Some(Cow::Borrowed(field));
+        }
+        let others = self.others.as_ref().filter(|others| (1..=others.max_name_bytes).contains(&name.len()))?;
+        let mut field = RemoteField::new(name, "open");
+        field.accepts.clone_from(&others.accepts);
+        Some(Cow::Owned(field))
     }
 }
 
@@ -307,6 +344,23 @@ impl Context {
     }
 }
 
+/// An allowance of calls that comes back with time, not within a run, such as calls a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quota {
+    /// Calls used, by everybody. Services tell it late and roughly.
+    pub used: u64,
+    /// Calls allowed.
+    pub limit: u64,
+}
+
+impl Quota {
+    /// `used` of `limit` calls.
+    pub fn new(used: u64, limit: u64) -> Self {
+        Self { used, limit }
+    }
+}
+
 /// A service that rows are written to.
 ///
 /// Dropping any returned future must leave no task behind. A call that was dropped after it was sent counts as
@@ -359,10 +413,17 @@ pub trait Destination: Debug + Send + Sync + 'static {
     async fn write(&self, cx: &Context, batch: WriteBatch) -> Result<Receipt>;
 
     /// Asks after a job that [`Destination::write`] left pending. Must answer, not hang, also for a job that is
-    /// finished or unknown.
+    /// finished or unknown. `batch` holds the rows of the job in the order of the write, at least their key field:
+    /// services list the results of jobs by key and in any order.
     ///
     /// # Errors
     ///
     /// [`Kind::NotFound`] if the service does not know the job, [`Kind::Unsupported`] if it has no jobs.
-    async fn resume(&self, cx: &Context, job: JobToken) -> Result<Receipt>;
+    async fn resume(&self, cx: &Context, batch: &WriteBatch, job: JobToken) -> Result<Receipt>;
+
+    /// The allowance that all callers of the account share, as the service last told it; `None` if it has not, or
+    /// never does. Asked before each write, so it must be at hand: it makes no call.
+    fn quota(&self) -> Option<Quota> {
+        None
+    }
 }

@@ -39,6 +39,7 @@ pub struct Pipeline {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) retry: RetryPolicy,
+    pub(crate) quota_reserve: f64,
     pub(crate) job_deadline: Duration,
 }
 
@@ -60,6 +61,7 @@ impl Pipeline {
             clock: None,
             randomness: Arc::new(SystemRandomness),
             retry: RetryPolicy::default(),
+            quota_reserve: 0.2,
         }
     }
 
@@ -92,6 +94,7 @@ pub struct PipelineBuilder {
     clock: Option<Arc<dyn Clock>>,
     randomness: Arc<dyn Randomness>,
     retry: RetryPolicy,
+    quota_reserve: f64,
 }
 
 impl PipelineBuilder {
@@ -163,6 +166,13 @@ impl PipelineBuilder {
         self
     }
 
+    /// Sets the share of the account's [quota](crate::destination::Quota) that is left to others, from 0 to 1. A run
+    /// stops when it comes to it, and the next run goes on. Default: 0.2.
+    pub fn quota_reserve(mut self, share: f64) -> Self {
+        self.quota_reserve = share;
+        self
+    }
+
     /// Sets the clock. Default: the system's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
@@ -214,6 +224,9 @@ impl PipelineBuilder {
                 ));
             }
         }
+        if !(0.0..=1.0).contains(&self.quota_reserve) {
+            problems.push(Problem::new("quota_reserve", "it is no share", "give a number from 0 to 1, such as 0.2"));
+        }
         if let Some(model) = &self.model {
             model.problems(&mut problems);
         }
@@ -248,6 +261,7 @@ impl PipelineBuilder {
                 clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
                 randomness: self.randomness,
                 retry: self.retry,
+                quota_reserve: self.quota_reserve,
                 job_deadline: Duration::from_secs(3600),
             }),
             _ => Err(Error::new(Kind::Internal, "build the pipeline", "a part is missing")),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::destination::Quota;
 use crate::guard::Counts;
 use crate::ids::{RunId, SyncId};
 use crate::outcome::Outcome;
@@ -154,6 +155,8 @@ pub struct Report {
     pub model_version: Option<String>,
     /// The epoch of the state: it changes when the state was lost and made anew. Keep it, to notice that.
     pub state_epoch: u64,
+    /// The account's quota as the destination told it last; `None` if it never does.
+    pub quota: Option<Quota>,
 }
 
 impl Report {
@@ -218,6 +221,10 @@ impl fmt::Display for Report {
         } else {
             String::new()
         };
-        write!(f, "  calls: {} writes{retries}", grouped(self.calls.writes))
+        write!(f, "  calls: {} writes{retries}", grouped(self.calls.writes))?;
+        match self.quota {
+            Some(quota) => write!(f, "\n  quota: {} of {} used", grouped(quota.used), grouped(quota.limit)),
+            None => Ok(()),
+        }
     }
 }

@@ -236,7 +236,7 @@ impl Destination for HubSpot {
         Ok(Receipt::Settled(outcomes))
     }
 
-    async fn resume(&self, _: &Context, _: JobToken) -> Result<Receipt> {
+    async fn resume(&self, _: &Context, _: &WriteBatch, _: JobToken) -> Result<Receipt> {
         Err(Error::new(Kind::NotFound, "resume a job", "this destination has no jobs"))
     }
 }

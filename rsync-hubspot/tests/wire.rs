@@ -262,7 +262,8 @@ async fn calls_that_send_nothing() {
     let bad = Target::new("contacts/../x", "email");
     let error = hubspot.write(&cx(), batch(Operation::Upsert, &bad, keys("email", &["a@x.io"]))).await.unwrap_err();
     assert_eq!((error.kind(), error.problems().len()), (Kind::InvalidConfig, 1));
-    let error = hubspot.resume(&Context::new(RunId(1)), JobToken::new("x")).await.unwrap_err();
+    let rows = batch(Operation::Upsert, &Target::new("contacts", "email"), keys("email", &["a@x.io"]));
+    let error = hubspot.resume(&Context::new(RunId(1)), &rows, JobToken::new("x")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
     assert!(server.requests().is_empty());
 }

@@ -231,11 +231,18 @@ impl FieldRule {
 
     fn remote_problems(&self, at: &str, remote: &RemoteSchema, problems: &mut Vec<Problem>) {
         let Some(field) = remote.field(self.to.as_str()) else {
-            problems.push(Problem::new(
-                at,
-                format!("the destination has no field \"{}\"", self.to),
-                format!("create it there, or name one of its fields: {}", nearest(remote, self.to.as_str())),
-            ));
+            problems.push(match &remote.others {
+                Some(others) => Problem::new(
+                    at,
+                    format!("the destination takes no field name of {} bytes", self.to.as_str().len()),
+                    format!("give it a name of 1 to {} bytes", others.max_name_bytes),
+                ),
+                None => Problem::new(
+                    at,
+                    format!("the destination has no field \"{}\"", self.to),
+                    format!("create it there, or name one of its fields: {}", nearest(remote, self.to.as_str())),
+                ),
+            });
             return;
         };
         if !field.writable {

@@ -447,7 +447,7 @@ impl Destination for MemoryDestination {
         Ok(Receipt::Pending(token))
     }
 
-    async fn resume(&self, _cx: &Context, job: JobToken) -> Result<Receipt> {
+    async fn resume(&self, _cx: &Context, _batch: &WriteBatch, job: JobToken) -> Result<Receipt> {
         let mut state = self.lock();
         state.reads += 1;
         match state.jobs.get_mut(job.as_str()) {

@@ -56,6 +56,7 @@ async fn apply_run(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
         plan_hash: plan.hash(),
         model_version: plan.model_version.clone(),
         state_epoch: plan.state_epoch(),
+        quota: None,
     };
     if plan.is_held() {
         return Ok(held(pipeline, &plan, report));
@@ -88,6 +89,7 @@ async fn apply_run(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
         Err(error) => Err(error),
     };
     let (stopped, mut report, mut journal) = engine.finish(outcome.err(), to_write);
+    report.quota = pipeline.destination.quota();
     report.elapsed = pipeline.clock.monotonic().saturating_sub(started);
     report.settle_status(stopped.is_some());
     record.ended_ms = pipeline.clock.wall().as_millis() as u64;
@@ -225,7 +227,10 @@ impl<'a> Engine<'a> {
             let mut starting = Vec::new();
             while self.stop.is_none() && self.flights.len() < self.capability.max_in_flight {
                 if let Some((operation, work)) = ready.pop_front() {
-                    starting.push(self.stage(operation, work));
+                    match self.quota_reached() {
+                        Some(error) => self.stop(error),
+                        None => starting.push(self.stage(operation, work)),
+                    }
                 } else if exhausted {
                     break;
                 } else if let Some(work) = work.next() {
@@ -248,6 +253,20 @@ impl<'a> Engine<'a> {
             }
             self.wait().await?;
         }
+    }
+
+    /// Whether the calls that may still be made are left to others.
+    fn quota_reached(&self) -> Option<Error> {
+        let quota = self.pipeline.destination.quota()?;
+        let share = self.pipeline.quota_reserve;
+        let open = quota.limit as f64 * (1.0 - share) - self.flights.len() as f64;
+        (quota.used as f64 >= open).then(|| {
+            Error::new(Kind::QuotaExhausted, "write", "the account's quota is used up to the reserve")
+                .with_context("used", quota.used)
+                .with_context("limit", quota.limit)
+                .with_context("reserve", share)
+                .with_remedy("run again when the quota has come back, or lower quota_reserve")
+        })
     }
 
     /// Stages the intent of a batch.
@@ -339,17 +358,20 @@ impl<'a> Engine<'a> {
     }
 
     /// Asks after a job once more.
-    fn poll_job(&mut self, sequence: u64, part: Part, job: Job, pause: Duration) {
+    fn poll_job(&mut self, sequence: u64, part: Part, job: Job, pause: Duration) -> Result<()> {
+        let Some(flight) = self.flights.get(&sequence) else { return Ok(()) };
+        let batch = flight.batch(&part, &self.pipeline.target)?;
         let clock = Arc::clone(&self.pipeline.clock);
         let destination = &self.pipeline.destination;
         let cx = Context::new(self.run)
             .with_checkpoint(Arc::new(JobCheckpoint { sequence, signals: self.signals.0.clone() }));
         let call = async move {
             clock.sleep(pause).await;
-            let result = guarded(destination.resume(&cx, job.token.clone())).await;
+            let result = guarded(destination.resume(&cx, &batch, job.token.clone())).await;
             Landed { sequence, part, result: Some(result), job: Some(job) }
         };
         self.air.push(call.boxed());
+        Ok(())
     }
 
     fn handle(&mut self, landed: Landed) -> Result<()> {
@@ -391,8 +413,7 @@ impl<'a> Engine<'a> {
         if self.pipeline.clock.monotonic().saturating_sub(job.since) > self.pipeline.job_deadline {
             return self.settle(sequence, &part, &Settled::InDoubt { code: "job_deadline".into() });
         }
-        self.poll_job(sequence, part, job, JOB_POLL.max(asked.unwrap_or_default()));
-        Ok(())
+        self.poll_job(sequence, part, job, JOB_POLL.max(asked.unwrap_or_default()))
     }
 
     /// Takes the outcomes of a part's rows.

@@ -115,12 +115,15 @@ impl Pipeline {
                 "match on a text, a whole number or a decimal",
             ));
         }
-        for field in fields.iter().filter(|field| field.on_null == Some(NullRule::Clear) && !capability.clears_fields) {
-            problems.push(Problem::new(
-                format!("mapping.{}", field.name),
-                "a null clears the field, but the destination cannot empty fields",
-                "choose NullRule::Keep, a default or NullRule::Reject",
-            ));
+        for field in fields.iter().filter(|field| field.on_null == Some(NullRule::Clear)) {
+            let clearable = remote.field(field.name.as_str()).is_none_or(|remote| remote.clearable);
+            let cause = match (capability.clears_fields, clearable) {
+                (true, true) => continue,
+                (false, _) => "a null clears the field, but the destination cannot empty fields",
+                (true, false) => "a null clears the field, but the destination cannot empty this one",
+            };
+            let fix = "choose NullRule::Keep, a default or NullRule::Reject";
+            problems.push(Problem::new(format!("mapping.{}", field.name), cause, fix));
         }
         match remote.field(match_on) {
             None => problems.push(Problem::new(

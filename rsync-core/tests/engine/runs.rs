@@ -466,10 +466,10 @@ impl Destination for FlakyJobs {
     async fn write(&self, cx: &Context, batch: WriteBatch) -> rsync_core::Result<Receipt> {
         self.0.write(cx, batch).await
     }
-    async fn resume(&self, cx: &Context, job: JobToken) -> rsync_core::Result<Receipt> {
+    async fn resume(&self, cx: &Context, batch: &WriteBatch, job: JobToken) -> rsync_core::Result<Receipt> {
         match self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 {
             0 => Err(unavailable(Retry::Backoff)),
-            _ => self.0.resume(cx, job).await,
+            _ => self.0.resume(cx, batch, job).await,
         }
     }
 }

@@ -171,14 +171,14 @@ impl<'h> Bench<'h> {
         batch: WriteBatch,
     ) -> Result<Result<Vec<RowOutcome>, Error>, Stop> {
         let rows = batch.len();
-        let mut answer = destination.write(&self.context(), batch).await;
+        let mut answer = destination.write(&self.context(), batch.clone()).await;
         let clock = SystemClock::new();
         for _ in 0..JOB_POLLS {
             self.record("a write", &answer);
             match answer {
                 Ok(Receipt::Pending(job)) => {
                     clock.sleep(JOB_POLL).await;
-                    answer = destination.resume(&self.context(), job).await;
+                    answer = destination.resume(&self.context(), &batch, job).await;
                 }
                 Ok(Receipt::Settled(outcomes)) => {
                     ensure!(outcomes.len() == rows, "{} outcomes for {rows} rows", outcomes.len());

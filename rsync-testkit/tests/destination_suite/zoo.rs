@@ -320,10 +320,10 @@ impl Destination for Animal {
         self.misreport(&batch, answer).await
     }
 
-    async fn resume(&self, cx: &Context, job: JobToken) -> Result<Receipt> {
+    async fn resume(&self, cx: &Context, batch: &WriteBatch, job: JobToken) -> Result<Receipt> {
         if self.has(Defect::ResumeHangs) {
             return std::future::pending().await;
         }
-        self.inner.resume(cx, job).await
+        self.inner.resume(cx, batch, job).await
     }
 }

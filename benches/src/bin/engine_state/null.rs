@@ -66,7 +66,7 @@ impl Destination for NullDestination {
         Ok(Receipt::Settled(vec![RowOutcome::written(Effect::Unspecified, None); batch.len()]))
     }
 
-    async fn resume(&self, _cx: &Context, _job: JobToken) -> Result<Receipt> {
+    async fn resume(&self, _cx: &Context, _batch: &WriteBatch, _job: JobToken) -> Result<Receipt> {
         Err(Error::new(Kind::NotFound, "ask after a job", "there are no jobs here"))
     }
 }

@@ -146,10 +146,11 @@ async fn jobs_answer_until_they_are_done_and_unknown_ones_too() {
         panic!("a job was expected");
     };
     let cx = Context::new(RunId(1));
-    assert_eq!(service.resume(&cx, job.clone()).await.unwrap(), Receipt::Pending(job.clone()));
-    assert!(matches!(service.resume(&cx, job.clone()).await.unwrap(), Receipt::Settled(_)));
-    assert!(matches!(service.resume(&cx, job).await.unwrap(), Receipt::Settled(_)));
-    assert_eq!(service.resume(&cx, JobToken::new("other")).await.unwrap_err().kind(), Kind::NotFound);
+    let batch = WriteBatch::new(BatchId(1), Operation::Upsert, people(), rows(&["a"], &[None], &[1])).unwrap();
+    assert_eq!(service.resume(&cx, &batch, job.clone()).await.unwrap(), Receipt::Pending(job.clone()));
+    assert!(matches!(service.resume(&cx, &batch, job.clone()).await.unwrap(), Receipt::Settled(_)));
+    assert!(matches!(service.resume(&cx, &batch, job).await.unwrap(), Receipt::Settled(_)));
+    assert_eq!(service.resume(&cx, &batch, JobToken::new("other")).await.unwrap_err().kind(), Kind::NotFound);
 }
 
 #[tokio::test]

@@ -63,7 +63,9 @@ pub(super) async fn dropped(bench: &Bench<'_>) -> CaseResult {
 }
 
 pub(super) async fn unknown_job(bench: &Bench<'_>) -> CaseResult {
-    let resume = bench.destination.resume(&bench.context(), JobToken::new("rsync-no-such-job")).await;
+    let (sheet, _) = bench.sample("", 1);
+    let batch = bench.batch(bench.operation(Stage::New)?, sheet.rows()?)?;
+    let resume = bench.destination.resume(&bench.context(), &batch, JobToken::new("rsync-no-such-job")).await;
     bench.record("a resumption", &resume);
     match resume {
         Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Unsupported) && error.retry() == Retry::Never => {
