@@ -15,8 +15,8 @@ use super::table::{Record, Stored, Table, column};
 use crate::capability::{Capability, Operation, OperationLimits, WriteIdempotence};
 use crate::clock::Clock;
 use crate::destination::{
-    AcceptedType, Context, Destination, Found, KeyFolding, LookupRequest, Match, RemoteField, RemoteSchema, Target,
-    WriteBatch,
+    AcceptedType, Context, Destination, Found, KeyFolding, LookupRequest, Match, Quota, RemoteField, RemoteSchema,
+    Target, WriteBatch,
 };
 use crate::error::{Error, Kind, Result};
 use crate::ids::{AccountId, BatchId, FieldName, JobToken, RemoteId};
@@ -97,6 +97,7 @@ struct State {
     in_flight: usize,
     max_in_flight: usize,
     reads: u64,
+    quota: Option<Quota>,
 }
 
 /// Counts a write as in flight, also when its future is dropped.
@@ -220,6 +221,11 @@ impl MemoryDestination {
         self.lock().faults.insert(number, fault);
     }
 
+    /// Sets how many calls the account may make and has made. Each write uses one; none is refused for it.
+    pub fn set_quota(&self, used: u64, limit: u64) {
+        self.lock().quota = Some(Quota::new(used, limit));
+    }
+
     /// Forgets the faults of [`MemoryDestination::fail_write`] that have not fired.
     pub fn clear_faults(&self) {
         self.lock().faults.clear();
@@ -291,6 +297,9 @@ impl MemoryDestination {
         let number = state.writes.len() as u64 + 1;
         let (operation, rows, attempt) = (batch.operation, batch.len(), cx.attempt);
         state.writes.push(WriteCall { number, batch: batch.id, operation, rows, attempt, at });
+        if let Some(quota) = &mut state.quota {
+            quota.used += 1;
+        }
         state.in_flight += 1;
         state.max_in_flight = state.max_in_flight.max(state.in_flight);
         (number, InFlight(self))
@@ -458,6 +467,10 @@ impl Destination for MemoryDestination {
                 Ok(Receipt::Pending(job))
             }
         }
+    }
+
+    fn quota(&self) -> Option<Quota> {
+        self.lock().quota
     }
 }
 

@@ -226,11 +226,15 @@ impl<'a> Engine<'a> {
         loop {
             let mut starting = Vec::new();
             while self.stop.is_none() && self.flights.len() < self.capability.max_in_flight {
-                if let Some((operation, work)) = ready.pop_front() {
-                    match self.quota_reached() {
-                        Some(error) => self.stop(error),
-                        None => starting.push(self.stage(operation, work)),
+                if let Some(error) = self.quota_reached().filter(|_| !ready.is_empty()) {
+                    // What is in the air may be counted already or not: only without it the figure is sure.
+                    if self.flights.is_empty() {
+                        self.stop(error);
                     }
+                    break;
+                }
+                if let Some((operation, work)) = ready.pop_front() {
+                    starting.push(self.stage(operation, work));
                 } else if exhausted {
                     break;
                 } else if let Some(work) = work.next() {
@@ -259,8 +263,8 @@ impl<'a> Engine<'a> {
     fn quota_reached(&self) -> Option<Error> {
         let quota = self.pipeline.destination.quota()?;
         let share = self.pipeline.quota_reserve;
-        let open = quota.limit as f64 * (1.0 - share) - self.flights.len() as f64;
-        (quota.used as f64 >= open).then(|| {
+        let allowed = quota.limit as f64 * (1.0 - share);
+        ((quota.used + self.flights.len() as u64) as f64 >= allowed).then(|| {
             Error::new(Kind::QuotaExhausted, "write", "the account's quota is used up to the reserve")
                 .with_context("used", quota.used)
                 .with_context("limit", quota.limit)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rsync_core::capability::{Capability, Operation, OperationLimits, Rate, WriteIdempotence};
-use rsync_core::destination::{Context, Found, LookupRequest, RemoteSchema, WriteBatch};
+use rsync_core::destination::{Context, Found, LookupRequest, OtherFields, RemoteField, RemoteSchema, WriteBatch};
 use rsync_core::error::Retry;
 use rsync_core::guard::{ChangedShare, RowFloor};
 use rsync_core::ids::{AccountId, JobToken};
@@ -13,7 +13,7 @@ use rsync_core::record::Rows;
 use rsync_core::retry::RetryPolicy;
 use rsync_core::{Destination, Error, Event, FieldMap, FieldRule, FieldType, Kind, Model, RunStatus, Target, Upsert};
 
-use crate::support::{Parts, numbered};
+use crate::support::{Parts, mapping as people_mapping, numbered};
 
 const ADA: (&str, Option<&str>, Option<&str>) = ("a", Some("Ada"), Some("pro"));
 const BOB: (&str, Option<&str>, Option<&str>) = ("b", Some("Bob"), None);
@@ -425,6 +425,35 @@ async fn limits_of_rows_calls_and_rate_are_kept() {
 }
 
 #[tokio::test]
+async fn f51_f52_a_run_stops_at_the_quotas_reserve_and_the_next_goes_on() {
+    // (in flight, quota used before, writes that are left until 80 of 100)
+    for (in_flight, used, left) in [(1, 74, 6_u64), (4, 74, 6), (4, 80, 0), (4, 95, 0), (1, 0, 10)] {
+        let mut parts = Parts::of(numbered(1_000, 1));
+        let capability = parts.destination.capability(&parts.target).with_max_in_flight(in_flight);
+        parts.destination = parts.destination.with_capability(capability);
+        parts.destination.set_quota(used, 100);
+        let outcome = parts.sync().run().await;
+        let report = match outcome {
+            Ok(report) => report,
+            Err(failure) => {
+                assert_eq!(failure.error.kind(), Kind::QuotaExhausted, "{failure}");
+                *failure.report.expect("a run that was stopped reports")
+            }
+        };
+        let case = format!("{in_flight} in flight, {used} used: {report}");
+        assert_eq!(parts.destination.writes().len() as u64, left, "{case}");
+        assert_eq!((report.totals.written, report.totals.deferred), (left * 100, 1_000 - left * 100), "{case}");
+        assert_eq!(report.quota.map(|quota| quota.used), Some(used + left), "{case}");
+        assert!(report.totals.balance());
+
+        parts.destination.set_quota(0, 1_000);
+        let report = parts.sync().run().await.unwrap();
+        assert_eq!((report.totals.unchanged, report.totals.written), (left * 100, 1_000 - left * 100), "{case}");
+        assert_eq!(parts.destination.writes().len(), 10, "{case}");
+    }
+}
+
+#[tokio::test]
 async fn identical_input_gives_identical_batches() {
     let ids = |seed: u64| async move {
         let parts = Parts::of(numbered(550, 1));
@@ -471,6 +500,37 @@ impl Destination for FlakyJobs {
             0 => Err(unavailable(Retry::Backoff)),
             _ => self.0.resume(cx, batch, job).await,
         }
+    }
+}
+
+#[tokio::test]
+async fn fields_that_come_into_being_need_no_declaration_and_some_cannot_be_emptied() {
+    let mut key = RemoteField::new("ext_id", "text");
+    key.unique = true;
+    let open = RemoteSchema::new(vec![key]).with_others(OtherFields::new(4));
+    let parts = Parts::new(&[ADA, BOB]);
+    parts.destination.create_object("people", open.clone());
+    assert_eq!(parts.sync().run().await.unwrap().totals.written, 2);
+    assert_eq!(parts.field("a", "tier").as_deref(), Some("pro"));
+
+    let long = FieldMap::new().field(FieldRule::column("id", "ext_id", FieldType::Text)).field(FieldRule::column(
+        "tier",
+        "tiers",
+        FieldType::Text,
+    ));
+    let mut fixed = RemoteField::new("tier", "text");
+    fixed.clearable = false;
+    let mut unclearable = open.clone();
+    unclearable.fields.push(fixed);
+    for (schema, mapping, at, cause) in [
+        (open, long, "mapping.tiers", "no field name of 5 bytes"),
+        (unclearable, people_mapping(), "mapping.tier", "cannot empty this one"),
+    ] {
+        parts.destination.create_object("people", schema);
+        let error = parts.builder().mapping(mapping).build().unwrap().plan().await.unwrap_err();
+        let [problem] = error.problems() else { panic!("{error}") };
+        assert_eq!(problem.at, at);
+        assert!(problem.cause.contains(cause), "{problem}");
     }
 }
 

@@ -86,7 +86,7 @@ impl MemoryDestination {
             if value.is_some() && !ty.is_some_and(|ty| field.accepts(ty)) {
                 return refuse("WRONG_TYPE", "cast the column in the mapping");
             }
-            if value.is_none() && !self.capability.clears_fields {
+            if value.is_none() && !(self.capability.clears_fields && field.clearable) {
                 return refuse("CANNOT_CLEAR", "use a null rule that keeps the field");
             }
             let text = value.map(|value| Stored::new(value).text());
