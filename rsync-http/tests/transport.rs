@@ -1,8 +1,5 @@
 //! The client against servers that misbehave, over real sockets on loopback.
 
-use std::cell::RefCell;
-use std::error::Error as _;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +9,7 @@ use async_trait::async_trait;
 use rsync_core::{Error, Kind, Result, Retry, Secret};
 use rsync_http::header::{HeaderName, RETRY_AFTER};
 use rsync_http::{AccessToken, Auth, Client, ClientConfig, Limits, Method, Path, Request, Roots, TokenSource};
+use rsync_testkit::adapter::{logged, record_logs, shown};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -129,16 +127,6 @@ fn write() -> Request {
 }
 
 /// Everything that an error shows, down to its last source.
-fn shown(error: &Error) -> String {
-    let mut text = format!("{error} {error:?} {error:#?}");
-    let mut source = error.source();
-    while let Some(next) = source {
-        text += &format!(" {next} {next:?} {next:#?}");
-        source = next.source();
-    }
-    text
-}
-
 async fn both(client: &Client) -> [(Kind, Retry); 2] {
     let mut outcomes = Vec::new();
     for request in [read(), write()] {
@@ -396,39 +384,6 @@ async fn f39_tokens_are_replaced_before_they_expire() {
     assert_eq!((server.requests(), tokens.fetched.load(Ordering::SeqCst)), (2, 2));
     assert_eq!(client.send(write()).await.unwrap().status(), 401);
     assert!(tokens.fetched.load(Ordering::SeqCst) > 2);
-}
-
-thread_local! {
-    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Writes to the memory of the thread that logs.
-struct ThreadLog;
-
-impl Write for ThreadLog {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Records everything from here on. One subscriber for the whole process: scoped ones of tests that run side by side
-/// miss events while another one comes or goes.
-fn record_logs() {
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(|| ThreadLog)
-        .with_ansi(false)
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-}
-
-/// What this thread has logged.
-fn logged() -> String {
-    String::from_utf8(LOGGED.take()).unwrap()
 }
 
 #[tokio::test]

@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::cell::RefCell;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +16,7 @@ use rsync_core::record::{FieldType, Rows};
 use rsync_core::{Destination, Kind, Retry};
 use rsync_http::Limits;
 use rsync_hubspot::{ApiVersion, HubSpot};
+use rsync_testkit::adapter::{batch, keys, logged, record_logs, rows, settled, shown, words};
 use rsync_testkit::sim::fault::{DropEntries, FaultAction, FaultPlan, FaultRule, Processing, Requests};
 use rsync_testkit::sim::hubspot::{
     CustomObjectSeed, HubSpotSim, HubSpotSimBuilder, OwnAlias, PropertySeed, Quirks, RateLimits, Seed, TokenSeed,
@@ -201,7 +200,7 @@ async fn d04_f33_bad_rows_leave_their_neighbours_alone() {
     assert_eq!(sim.records("contacts").len(), 1);
 
     // A field that nobody has is refused for every row that carries it.
-    let rows = support::rows(&[("email", &[Some("e@x.io")]), ("no_such_field", &[Some("x")])]);
+    let rows = rsync_testkit::adapter::rows(&[("email", &[Some("e@x.io")]), ("no_such_field", &[Some("x")])]);
     let outcomes = write_words(&hubspot(&sim), Operation::Upsert, &contacts(), rows).await;
     assert_eq!(outcomes, ["Rejected PROPERTY_DOESNT_EXIST no_such_field"]);
 }
@@ -489,39 +488,6 @@ fn d09_dropping_a_call_leaves_nothing_behind() {
         };
         assert!(tokio::time::timeout(Duration::from_secs(5), ended).await.is_ok());
     });
-}
-
-thread_local! {
-    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Writes to the memory of the thread that logs.
-struct ThreadLog;
-
-impl Write for ThreadLog {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Records everything from here on. One subscriber for the whole process: scoped ones of tests that run side by side
-/// miss events while another one comes or goes.
-fn record_logs() {
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(|| ThreadLog)
-        .with_ansi(false)
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-}
-
-/// What this thread has logged.
-fn logged() -> String {
-    String::from_utf8(LOGGED.take()).unwrap()
 }
 
 #[test]

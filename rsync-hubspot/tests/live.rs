@@ -12,6 +12,7 @@ use rsync_core::ids::FieldName;
 use rsync_core::record::FieldType;
 use rsync_core::{Destination, Secret};
 use rsync_hubspot::HubSpot;
+use rsync_testkit::adapter::{batch, keys, rows, settled, words};
 use support::*;
 
 #[tokio::test]

@@ -8,20 +8,12 @@ use rsync_core::ids::{FieldName, JobToken, RunId};
 use rsync_core::record::FieldType;
 use rsync_core::{Destination, Error, Kind, Retry};
 use rsync_hubspot::ApiVersion;
+use rsync_testkit::adapter::{Playback, Played, batch, keys, rows, settled, shared_data, shown, words};
 use support::*;
 
-/// A recorded body; `None`, with a word about it, where recordings are not at hand.
+/// A recorded body, where recordings are at hand.
 fn recorded(name: &str) -> Option<Vec<u8>> {
-    let Some(folder) = recordings() else {
-        eprintln_skipped(name);
-        return None;
-    };
-    Some(std::fs::read(folder.join(name)).unwrap())
-}
-
-#[allow(clippy::print_stderr, reason = "a skipped test must say so")]
-fn eprintln_skipped(name: &str) {
-    eprintln!("skipped: no recorded {name}; set RSYNC_SHARED_DATA");
+    Some(std::fs::read(shared_data("wire/hubspot")?.join(name)).unwrap())
 }
 
 async fn write(
@@ -32,7 +24,7 @@ async fn write(
     columns: &[(&str, &[Option<&str>])],
 ) -> Result<Vec<String>, Error> {
     let server = Playback::one(status, body).await;
-    let receipt = server.hubspot().write(&cx(), batch(operation, &target, rows(columns))).await?;
+    let receipt = hubspot_at(&server).write(&cx(), batch(operation, &target, rows(columns))).await?;
     Ok(words(&settled(receipt)))
 }
 
@@ -93,14 +85,15 @@ async fn recorded_updates() {
 #[tokio::test]
 async fn recorded_refusals() {
     if let Some(body) = recorded("err-missing-scopes.json") {
-        let error = Playback::one(403, body).await.hubspot().check(&contacts()).await.unwrap_err();
+        let answer = Played::new(403, body).with_header("x-hubspot-correlation-id", "8a3f6c3a-8296");
+        let error = hubspot_at(&Playback::start(vec![answer]).await).check(&contacts()).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (Kind::Forbidden, Retry::Never));
         assert_eq!(error.context("scopes"), Some("custom-object-read"));
         assert_eq!(error.context("correlation_id"), Some("8a3f6c3a-8296"));
     }
     if let Some(body) = recorded("err-unknown-object-type.json") {
-        let server = Playback::start(vec![(200, br#"{"portalId":7}"#.to_vec()), (400, body)]).await;
-        let error = server.hubspot().check(&Target::new("2-77", "ext")).await.unwrap_err();
+        let server = Playback::start(vec![Played::new(200, r#"{"portalId":7}"#), Played::new(400, body)]).await;
+        let error = hubspot_at(&server).check(&Target::new("2-77", "ext")).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (Kind::NotFound, Retry::Never));
     }
 }
@@ -108,7 +101,7 @@ async fn recorded_refusals() {
 #[tokio::test]
 async fn recorded_properties() {
     if let Some(body) = recorded("properties-contacts-sampled.json") {
-        let schema = Playback::one(200, body).await.hubspot().describe(&contacts()).await.unwrap();
+        let schema = hubspot_at(&Playback::one(200, body).await).describe(&contacts()).await.unwrap();
         let address = schema.field("address").unwrap();
         assert_eq!((address.type_name.as_str(), address.writable, address.unique), ("string/text", true, false));
         let rollup = schema.field("hs_associated_target_accounts").unwrap();
@@ -118,7 +111,7 @@ async fn recorded_properties() {
         }
     }
     if let Some(body) = recorded("properties-batch-create-ok.json") {
-        let schema = Playback::one(200, body).await.hubspot().describe(&contacts()).await.unwrap();
+        let schema = hubspot_at(&Playback::one(200, body).await).describe(&contacts()).await.unwrap();
         assert!(schema.field("age__c").unwrap().accepts(FieldType::Integer));
         assert!(schema.field("interests__c").unwrap().accepts(FieldType::Text));
         assert!(!schema.field("interests__c").unwrap().accepts(FieldType::TextList));
@@ -139,7 +132,7 @@ async fn recorded_records_are_read() {
             (FieldName::new("num_notes"), FieldType::Integer),
         ],
     );
-    let found = server.hubspot().lookup(&cx(), request).await.unwrap();
+    let found = hubspot_at(&server).lookup(&cx(), request).await.unwrap();
     let matches: Vec<(usize, &str)> = found.matches.iter().map(|m| (m.key, m.id.as_str())).collect();
     assert_eq!(matches, [(0, "171596044869"), (1, "171596044870")]);
     // One moment in ISO 8601, the other in epoch milliseconds.
@@ -165,7 +158,7 @@ async fn every_version_has_its_own_paths() {
     ];
     for (version, account, properties, upsert) in table {
         let server = Playback::one(200, br#"{"portalId":62515,"results":[]}"#).await;
-        let hubspot = builder(&server.base_url, "pat-canary").version(version).build().unwrap();
+        let hubspot = builder(server.base_url(), "pat-canary").version(version).build().unwrap();
         let target = Target::new("2-77", "ext");
         assert_eq!(hubspot.check(&target).await.unwrap().as_str(), "62515");
         hubspot.write(&cx(), batch(Operation::Upsert, &target, keys("ext", &["a/../b"]))).await.unwrap();
@@ -193,9 +186,9 @@ async fn f36_answers_that_cannot_be_understood_leave_the_fate_open() {
             write(200, body.into(), Operation::Upsert, contacts(), &[("email", &[Some("a@x.io")])]).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (Kind::Protocol, Retry::Ambiguous), "{body}");
         let request = LookupRequest::new(contacts(), keys("email", &["a@x.io"]), Vec::new());
-        let error = Playback::one(200, body).await.hubspot().lookup(&cx(), request).await.unwrap_err();
+        let error = hubspot_at(&Playback::one(200, body).await).lookup(&cx(), request).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (Kind::Protocol, Retry::Backoff), "{body}");
-        let error = Playback::one(200, body).await.hubspot().check(&contacts()).await.unwrap_err();
+        let error = hubspot_at(&Playback::one(200, body).await).check(&contacts()).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (Kind::Protocol, Retry::Backoff), "{body}");
     }
 }
@@ -219,7 +212,7 @@ async fn s01_s02_token_and_values_not_in_debug_or_errors() {
         "errors":[{"message":"canary","code":"canary","context":{"propertyName":["canary"]}}]}"#;
     for status in [400, 401, 403, 404, 409, 423, 429, 477, 500, 503, 200] {
         let server = Playback::one(status, echo).await;
-        let hubspot = server.hubspot();
+        let hubspot = hubspot_at(&server);
         let rows = rows(&[("email", &[Some("canary@x.io")]), ("phone", &[Some("canary")])]);
         let error = hubspot.write(&cx(), batch(Operation::Upsert, &contacts(), rows)).await.unwrap_err();
         let request = LookupRequest::new(contacts(), keys("email", &["canary@x.io"]), Vec::new());
@@ -233,7 +226,7 @@ async fn s01_s02_token_and_values_not_in_debug_or_errors() {
 #[tokio::test]
 async fn calls_that_send_nothing() {
     let server = Playback::one(500, "").await;
-    let hubspot = server.hubspot();
+    let hubspot = hubspot_at(&server);
     let empty = hubspot.write(&cx(), batch(Operation::Upsert, &contacts(), keys("email", &[]))).await.unwrap();
     assert!(settled(empty).is_empty());
     let long = "x".repeat(65_537);

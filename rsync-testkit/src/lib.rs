@@ -4,6 +4,7 @@
 //! with the service's bodies, so that an adapter, or any third-party client, can be driven offline. It runs inside
 //! a test ([`sim::hubspot::HubSpotSim`]) or as the binary `rsync-sim`.
 
+pub mod adapter;
 pub mod destination;
 pub mod postgres;
 pub mod sim;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rsync_testkit::sim::hubspot::HubSpotSim;
 
@@ -27,14 +27,6 @@ pub(crate) fn write_customers(path: &Path, n: usize, version: usize) {
         );
     }
     fs::write(path, csv).unwrap();
-}
-
-/// The public data set, if it is at hand.
-pub(crate) fn telco() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let folder = std::env::var_os("RSYNC_SHARED_DATA").map_or(beside, PathBuf::from);
-    let file = folder.join("data/telco-customer-churn.csv");
-    file.is_file().then_some(file)
 }
 
 /// A CSV file without quoted cells, as rows of named cells: read here once more, independently of the sync.

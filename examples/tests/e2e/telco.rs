@@ -7,9 +7,10 @@ use std::path::Path;
 use rsync_core::outcome::Outcome;
 use rsync_core::{Report, RunStatus};
 use rsync_examples::churn;
+use rsync_testkit::adapter::shared_data;
 use rsync_testkit::sim::hubspot::{HubSpotSim, Seed};
 
-use crate::customers::{assert_portal_holds, read, telco};
+use crate::customers::{assert_portal_holds, read};
 
 const ROWS: usize = 7_043;
 const BLANKS: usize = 11;
@@ -29,12 +30,8 @@ fn has_total(row: &BTreeMap<String, String>) -> bool {
 }
 
 #[tokio::test]
-#[allow(clippy::print_stdout, reason = "a test that cannot run says so")]
 async fn the_public_churn_data_is_synced_exactly() {
-    let Some(original) = telco() else {
-        println!("skipped: the public churn data set is not at hand");
-        return;
-    };
+    let Some(original) = shared_data("telco-customer-churn.csv") else { return };
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let csv = folder.path().join("customers.csv");

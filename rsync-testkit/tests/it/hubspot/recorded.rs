@@ -3,8 +3,8 @@
 //! The recordings are no part of this repository. Without them the tests say so and pass.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
+use rsync_testkit::adapter::shared_data;
 use rsync_testkit::sim::hubspot::{HubSpotSim, Seed, TokenSeed};
 use serde_json::{Value, json};
 
@@ -14,18 +14,8 @@ const CREATE: &str = "/crm/v3/objects/contacts/batch/create";
 const UPDATE: &str = "/crm/v3/objects/contacts/batch/update";
 
 /// A recorded body, if the recordings are there.
-#[allow(clippy::print_stdout, reason = "a test that did not compare anything must say so")]
 fn recorded(name: &str) -> Option<Value> {
-    let root = match std::env::var_os("RSYNC_SHARED_DATA") {
-        Some(root) => PathBuf::from(root),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
-    };
-    // The variable may name the folder that holds `data`, or `data` itself.
-    let candidates = [root.join("data/wire/hubspot"), root.join("wire/hubspot")];
-    let Some(folder) = candidates.iter().find(|folder| folder.is_dir()) else {
-        println!("skipped: no recorded bodies (set RSYNC_SHARED_DATA to the folder that has them)");
-        return None;
-    };
+    let folder = shared_data("wire/hubspot")?;
     let text = std::fs::read_to_string(folder.join(name)).unwrap_or_else(|e| panic!("cannot read {name}: {e}"));
     Some(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name} is no JSON: {e}")))
 }
