@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::fmt::Debug;
 use std::hash::BuildHasher;
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
@@ -25,29 +26,24 @@ pub trait Randomness: Debug + Send + Sync + 'static {
     fn next_u64(&self) -> u64;
 }
 
-/// The system's clock, over tokio's timer.
-#[derive(Clone, Copy, Debug)]
-pub struct SystemClock {
-    start: std::time::Instant,
-}
+/// The system's clock, over tokio's timer. All of one process tell the same time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the ambient clock")]
+static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
 
 impl SystemClock {
-    /// A clock whose monotonic time starts now.
-    #[allow(clippy::disallowed_methods, reason = "the one place that reads the ambient clock")]
+    /// A clock whose monotonic time started with the first one of the process.
     pub fn new() -> Self {
-        Self { start: std::time::Instant::now() }
-    }
-}
-
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self::new()
+        LazyLock::force(&START);
+        Self
     }
 }
 
 impl Clock for SystemClock {
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        START.elapsed()
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the ambient clock")]

@@ -50,6 +50,8 @@ pub enum Kind {
     StateMismatch,
     /// Another run of the same sync holds the state.
     AlreadyRunning,
+    /// The host cancelled the run, or its time was up.
+    Cancelled,
     /// The adapter does not offer what was asked of it.
     Unsupported,
     /// A broken assumption inside the library or an adapter.
@@ -76,6 +78,7 @@ impl Kind {
             Kind::StateTooNew => "state_too_new",
             Kind::StateMismatch => "state_mismatch",
             Kind::AlreadyRunning => "already_running",
+            Kind::Cancelled => "cancelled",
             Kind::Unsupported => "unsupported",
             Kind::Internal => "internal",
         }

@@ -93,6 +93,8 @@ pub enum Event {
     RunIncomplete {
         /// Rows that the next run has to send.
         outstanding: u64,
+        /// Why it ended before all was sent, if it did, as the name of a [`Kind`](crate::Kind).
+        stopped: Option<&'static str>,
         /// Who answers for the sync.
         owner: Owner,
     },

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod cancel;
 pub mod capability;
 pub mod clock;
 pub mod destination;
@@ -26,12 +27,14 @@ pub mod source;
 pub mod state;
 
 pub use arrow;
+pub use cancel::Cancel;
 pub use capability::Capability;
 pub use destination::{Destination, Target};
 pub use error::{Error, Kind, Result, Retry};
 pub use event::{Event, Observer, Owner};
 pub use guard::Guard;
 pub use identity::HashKey;
+pub use limit::Limiter;
 pub use mapping::{FieldMap, FieldRule, Mapping, NullRule};
 pub use model::Model;
 pub use pipeline::Pipeline;

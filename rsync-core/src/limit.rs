@@ -1,56 +1,105 @@
-//! Pacing: never more calls in any window than the destination allows.
+//! Pacing: never more calls in any window than the destination allows, and none while it asks for a pause.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::capability::Rate;
+use crate::clock::Clock;
+
+/// Paces the calls of one or several pipelines. Clones share the window, so that all pipelines that use the same
+/// credentials keep the rate together; give each of them a clone, and the same kind of clock.
+#[derive(Clone, Debug)]
+pub struct Limiter(Arc<Mutex<Window>>);
+
+impl Limiter {
+    /// Lets through what `rate` allows; `None` sets no rate. Pauses that the destination asks for are kept either way.
+    pub fn new(rate: Option<Rate>) -> Self {
+        Self(Arc::new(Mutex::new(Window::new(rate))))
+    }
+
+    /// Returns when the next call may be made. Dropping the future gives its place back only in time: the slot that it
+    /// waited for stays unused.
+    pub(crate) async fn turn(&self, clock: &dyn Clock) {
+        loop {
+            let wait = self.with(|window| window.reserve(clock.monotonic()));
+            if wait.is_zero() {
+                return;
+            }
+            clock.sleep(wait).await;
+            // A pause that was asked for in the meantime voids the slot.
+            if self.with(|window| window.held_until) <= clock.monotonic() {
+                return;
+            }
+        }
+    }
+
+    /// Lets nothing through until this moment of the monotonic clock.
+    pub(crate) fn hold_until(&self, moment: Duration) {
+        self.with(|window| window.held_until = window.held_until.max(moment));
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Window) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// A sliding window over the moments of calls. Pure: the caller tells the time and does the waiting.
 #[derive(Debug)]
-pub(crate) struct Window {
+struct Window {
     rate: Option<Rate>,
     calls: VecDeque<Duration>,
+    held_until: Duration,
 }
 
 impl Window {
-    pub(crate) fn new(rate: Option<Rate>) -> Self {
+    fn new(rate: Option<Rate>) -> Self {
         // Calls that leave evenly may arrive bunched, so the window is kept a little longer than asked.
         let rate = rate.map(|rate| Rate { requests: rate.requests.max(1), per: rate.per + rate.per / 50 });
-        Self { rate, calls: VecDeque::new() }
+        Self { rate, calls: VecDeque::new(), held_until: Duration::ZERO }
     }
 
     /// Takes the next free slot and tells how long to wait for it.
-    pub(crate) fn reserve(&mut self, now: Duration) -> Duration {
-        let Some(rate) = self.rate else { return Duration::ZERO };
-        let mut at = now;
-        if self.calls.len() == rate.requests as usize
-            && let Some(oldest) = self.calls.pop_front()
-        {
-            at = at.max(oldest + rate.per);
+    fn reserve(&mut self, now: Duration) -> Duration {
+        let mut at = now.max(self.held_until);
+        if let Some(rate) = self.rate {
+            if self.calls.len() == rate.requests as usize
+                && let Some(oldest) = self.calls.pop_front()
+            {
+                at = at.max(oldest + rate.per);
+            }
+            self.calls.push_back(at);
         }
-        self.calls.push_back(at);
         at - now
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::memory::ManualClock;
 
     proptest! {
         #[test]
         fn no_window_holds_more_calls_than_allowed(
-            requests in 1_u32..8, per_ms in 1_u64..500, gaps in prop::collection::vec(0_u64..200, 1..80)
+            requests in 1_u32..8, per_ms in 1_u64..500, gaps in prop::collection::vec(0_u64..200, 1..80),
+            holds in prop::collection::vec(0_u64..400, 80)
         ) {
             let per = Duration::from_millis(per_ms);
             let mut window = Window::new(Some(Rate::new(requests, per)));
             let mut now = Duration::ZERO;
             let mut calls: Vec<Duration> = Vec::new();
-            for gap in gaps {
+            for (gap, hold) in gaps.into_iter().zip(holds) {
                 now += Duration::from_millis(gap);
-                calls.push(now + window.reserve(now));
+                if hold % 7 == 0 {
+                    window.held_until = window.held_until.max(now + Duration::from_millis(hold));
+                }
+                let at = now + window.reserve(now);
+                prop_assert!(at >= window.held_until);
+                calls.push(at);
             }
             calls.sort();
             for pair in calls.windows(requests as usize + 1) {
@@ -63,5 +112,19 @@ mod tests {
     fn without_a_rate_nothing_waits() {
         let mut window = Window::new(None);
         assert!((0..1000).all(|_| window.reserve(Duration::ZERO) == Duration::ZERO));
+    }
+
+    #[test]
+    fn f26_a_pause_holds_those_who_wait_already() {
+        let clock = ManualClock::new();
+        let limiter = Limiter::new(Some(Rate::new(1, Duration::from_secs(1))));
+        assert!(limiter.turn(&clock).now_or_never().is_some());
+        let mut second = Box::pin(limiter.turn(&clock));
+        assert!((&mut second).now_or_never().is_none());
+        limiter.hold_until(Duration::from_secs(60));
+        clock.advance(Duration::from_secs(59));
+        assert!((&mut second).now_or_never().is_none());
+        clock.advance(Duration::from_secs(1));
+        assert!((&mut second).now_or_never().is_some());
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cancel::Cancel;
 use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::destination::{Destination, Target};
 use crate::error::{Error, Kind, Problem, Result};
@@ -11,6 +12,7 @@ use crate::event::{Observer, Owner};
 use crate::guard::Guard;
 use crate::identity::HashKey;
 use crate::ids::SyncId;
+use crate::limit::Limiter;
 use crate::mapping::Mapping;
 use crate::model::Model;
 use crate::policy::{Upsert, UpsertPolicy};
@@ -40,6 +42,10 @@ pub struct Pipeline {
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) retry: RetryPolicy,
     pub(crate) quota_reserve: f64,
+    pub(crate) limiter: Option<Limiter>,
+    pub(crate) cancel: Cancel,
+    pub(crate) grace: Duration,
+    pub(crate) deadline: Duration,
     pub(crate) job_deadline: Duration,
 }
 
@@ -62,6 +68,10 @@ impl Pipeline {
             randomness: Arc::new(SystemRandomness),
             retry: RetryPolicy::default(),
             quota_reserve: 0.2,
+            limiter: None,
+            cancel: Cancel::new(),
+            grace: Duration::from_secs(25),
+            deadline: Duration::from_secs(24 * 3600),
         }
     }
 
@@ -95,6 +105,10 @@ pub struct PipelineBuilder {
     randomness: Arc<dyn Randomness>,
     retry: RetryPolicy,
     quota_reserve: f64,
+    limiter: Option<Limiter>,
+    cancel: Cancel,
+    grace: Duration,
+    deadline: Duration,
 }
 
 impl PipelineBuilder {
@@ -170,6 +184,32 @@ impl PipelineBuilder {
     /// stops when it comes to it, and the next run goes on. Default: 0.2.
     pub fn quota_reserve(mut self, share: f64) -> Self {
         self.quota_reserve = share;
+        self
+    }
+
+    /// Keeps a rate together with other pipelines that use the same credentials. Default: each run keeps the rate that
+    /// the destination declares by itself.
+    pub fn limiter(mut self, limiter: Limiter) -> Self {
+        self.limiter = Some(limiter);
+        self
+    }
+
+    /// Ends runs when `cancel` is called.
+    pub fn cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Sets how long a run that ends early waits for the calls in the air. What has not come back then is in doubt.
+    /// Default: 25 seconds.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Sets how long planning and writing may take each. Default: a day.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
         self
     }
 
@@ -262,6 +302,10 @@ impl PipelineBuilder {
                 randomness: self.randomness,
                 retry: self.retry,
                 quota_reserve: self.quota_reserve,
+                limiter: self.limiter,
+                cancel: self.cancel,
+                grace: self.grace,
+                deadline: self.deadline,
                 job_deadline: Duration::from_secs(3600),
             }),
             _ => Err(Error::new(Kind::Internal, "build the pipeline", "a part is missing")),

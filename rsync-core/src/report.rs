@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::destination::Quota;
+use crate::error::Kind;
 use crate::guard::Counts;
 use crate::ids::{RunId, SyncId};
 use crate::outcome::Outcome;
@@ -19,6 +20,8 @@ pub enum RunStatus {
     Incomplete,
     /// A guard held the plan; nothing was written.
     Held,
+    /// The run ended before all was sent, without anything being wrong: see [`Report::stop`]. The next run goes on.
+    Stopped,
     /// An error stopped the run; what was acknowledged before stays acknowledged.
     Failed,
     /// The figures contradict each other: a defect in the library or an adapter. Please report it.
@@ -32,6 +35,7 @@ impl RunStatus {
             RunStatus::Completed => "completed",
             RunStatus::Incomplete => "incomplete",
             RunStatus::Held => "held",
+            RunStatus::Stopped => "stopped",
             RunStatus::Failed => "failed",
             RunStatus::Inconsistent => "inconsistent",
         }
@@ -130,6 +134,18 @@ pub struct Calls {
     pub splits: u64,
 }
 
+/// Why a run ended before all was sent, without anything being wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stop {
+    /// [`Kind::Cancelled`], [`Kind::QuotaExhausted`] or [`Kind::RateLimited`].
+    pub kind: Kind,
+    /// In words.
+    pub reason: String,
+    /// When it makes sense to run again, as time since the Unix epoch, where the destination told it.
+    pub not_before: Option<Duration>,
+}
+
 /// The report of a run. Its `Display` is a summary for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -141,6 +157,8 @@ pub struct Report {
     pub run: RunId,
     /// How it ended.
     pub status: RunStatus,
+    /// Why it ended early, for [`RunStatus::Stopped`].
+    pub stop: Option<Stop>,
     /// Rows by outcome.
     pub totals: Totals,
     /// Rows that were not written, by reason.
@@ -166,10 +184,11 @@ impl Report {
     }
 
     /// Sets how a run ended that was not held.
-    pub(crate) fn settle_status(&mut self, stopped: bool) {
+    pub(crate) fn settle_status(&mut self, failed: bool) {
         self.status = match self.totals {
             totals if !totals.balance() => RunStatus::Inconsistent,
-            _ if stopped => RunStatus::Failed,
+            _ if failed => RunStatus::Failed,
+            _ if self.stop.is_some() => RunStatus::Stopped,
             totals if totals.outstanding() > 0 => RunStatus::Incomplete,
             _ => RunStatus::Completed,
         };
@@ -187,6 +206,9 @@ impl fmt::Display for Report {
             self.status.as_str(),
             self.elapsed.as_secs_f64()
         )?;
+        if let Some(stop) = &self.stop {
+            writeln!(f, "  stopped: {}", stop.reason)?;
+        }
         line(f, "source rows", t.source_rows, "")?;
         line(f, "unchanged", t.unchanged, "")?;
         let detail = if t.written == 0 {

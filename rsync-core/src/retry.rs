@@ -13,7 +13,7 @@ use backoff::exponential::ExponentialBackoff;
 use crate::clock::Randomness;
 
 /// How often and how long the engine tries a batch in one run. What is not done then is done by the next run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
     /// Most attempts at the same rows, the first one included. Default: 5.
@@ -27,6 +27,11 @@ pub struct RetryPolicy {
     /// Longest pause that a server may ask for; a longer one ends the run, and the rest is deferred. Default: 5
     /// minutes.
     pub max_server_pause: Duration,
+    /// Retries for each first attempt, over the whole run. Default: 0.2, so that a struggling destination gets a fifth
+    /// more calls and not five times as many.
+    pub budget_share: f64,
+    /// Retries that a run may make on top of that. Default: 100.
+    pub budget_burst: u32,
     /// Failed calls in a row, over all batches, after which the destination counts as down. Default: 5.
     pub give_up_after: u32,
 }
@@ -39,6 +44,8 @@ impl Default for RetryPolicy {
             first_pause: Duration::from_millis(500),
             max_pause: Duration::from_secs(30),
             max_server_pause: Duration::from_secs(300),
+            budget_share: 0.2,
+            budget_burst: 100,
             give_up_after: 5,
         }
     }
@@ -66,11 +73,48 @@ impl RetryPolicy {
         self
     }
 
+    /// Sets the retries for each first attempt and those on top.
+    #[must_use]
+    pub fn with_budget(mut self, share: f64, burst: u32) -> Self {
+        self.budget_share = share.max(0.0);
+        self.budget_burst = burst;
+        self
+    }
+
     /// Sets how many failed calls in a row mean that the destination is down.
     #[must_use]
     pub fn with_give_up_after(mut self, calls: u32) -> Self {
         self.give_up_after = calls.max(1);
         self
+    }
+}
+
+/// The retries that a run may still make, over all batches.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    left: f64,
+    most: f64,
+    share: f64,
+}
+
+impl Budget {
+    pub(crate) fn new(policy: RetryPolicy) -> Self {
+        let most = f64::from(policy.budget_burst);
+        Self { left: most, most, share: policy.budget_share }
+    }
+
+    /// A first attempt was made.
+    pub(crate) fn earn(&mut self) {
+        self.left = (self.left + self.share).min(self.most.max(1.0));
+    }
+
+    /// Takes a retry, if there is one.
+    pub(crate) fn spend(&mut self) -> bool {
+        let affordable = self.left >= 1.0;
+        if affordable {
+            self.left -= 1.0;
+        }
+        affordable
     }
 }
 

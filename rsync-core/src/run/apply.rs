@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::{BoxFuture, Either, FutureExt as _, select};
+use futures::future::{BoxFuture, Either, FutureExt as _, pending, select};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
@@ -23,12 +23,12 @@ use crate::destination::{Checkpoint, Context};
 use crate::error::{Error, Kind, Result, Retry};
 use crate::event::Event;
 use crate::ids::{FieldName, JobToken, KeyHash, RunId};
-use crate::limit::Window;
+use crate::limit::Limiter;
 use crate::outcome::{Applied, Effect, Outcome, Receipt, RowOutcome};
 use crate::pipeline::Pipeline;
 use crate::plan::{Plan, Reason, Work};
-use crate::report::{Calls, Report, RunStatus, Totals};
-use crate::retry::{Next, Schedule};
+use crate::report::{Calls, Report, RunStatus, Stop, Totals};
+use crate::retry::{Budget, Next, Schedule};
 use crate::state::Journal;
 use crate::state::codec::RunRecord;
 
@@ -49,6 +49,7 @@ async fn apply_run(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
         sync: plan.sync.clone(),
         run,
         status: RunStatus::Completed,
+        stop: None,
         totals: Totals::of_plan(plan.counts()),
         reasons: plan.found.reasons.clone(),
         calls: Calls::default(),
@@ -89,6 +90,14 @@ async fn apply_run(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
         Err(error) => Err(error),
     };
     let (stopped, mut report, mut journal) = engine.finish(outcome.err(), to_write);
+    let stopped = match stopped {
+        Some(error) if is_resumable(&error) => {
+            let not_before = error.delay().map(|delay| pipeline.clock.wall() + delay);
+            report.stop = Some(Stop { kind: error.kind(), reason: error.to_string(), not_before });
+            None
+        }
+        stopped => stopped,
+    };
     report.quota = pipeline.destination.quota();
     report.elapsed = pipeline.clock.monotonic().saturating_sub(started);
     report.settle_status(stopped.is_some());
@@ -101,6 +110,12 @@ async fn apply_run(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
         return Err(Failure { error, report: Some(Box::new(report)) });
     }
     conclude(pipeline, run, report)
+}
+
+/// Whether nothing is wrong: the next run goes on where this one ended.
+fn is_resumable(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Cancelled | Kind::QuotaExhausted)
+        || (error.kind() == Kind::RateLimited && matches!(error.retry(), Retry::After(_)))
 }
 
 fn held(pipeline: &Pipeline, plan: &Plan, mut report: Report) -> Report {
@@ -133,7 +148,8 @@ fn conclude(pipeline: &Pipeline, run: RunId, report: Report) -> Result<Report, F
         _ => {
             let outstanding = report.totals.outstanding();
             tracing::error!(team = %owner.team, contact = %owner.contact, outstanding, "run incomplete");
-            pipeline.emit(run, &Event::RunIncomplete { outstanding, owner: owner.clone() });
+            let stopped = report.stop.as_ref().map(|stop| stop.kind.as_str());
+            pipeline.emit(run, &Event::RunIncomplete { outstanding, stopped, owner: owner.clone() });
             Ok(report)
         }
     }
@@ -179,19 +195,41 @@ impl Checkpoint for JobCheckpoint {
     }
 }
 
+/// What the run waits for beside its calls.
+enum Interruption {
+    /// Its early end.
+    Awaited(BoxFuture<'static, ()>),
+    /// The end of the time that calls in the air have to come back after it.
+    Grace(BoxFuture<'static, ()>),
+    /// Nothing.
+    Over,
+}
+
+impl Interruption {
+    async fn next(&mut self) {
+        match self {
+            Interruption::Awaited(moment) | Interruption::Grace(moment) => moment.await,
+            Interruption::Over => pending().await,
+        }
+    }
+}
+
 struct Engine<'a> {
     pipeline: &'a Pipeline,
     run: RunId,
     capability: Capability,
     report: Report,
     journal: Journal,
-    window: Arc<Mutex<Window>>,
+    limiter: Limiter,
+    budget: Budget,
     flights: BTreeMap<u64, Flight>,
     air: FuturesUnordered<BoxFuture<'a, Landed>>,
     signals: (mpsc::UnboundedSender<Signal>, mpsc::UnboundedReceiver<Signal>),
     checkpoints: Vec<oneshot::Sender<()>>,
     stopping: watch::Sender<bool>,
     stop: Option<Error>,
+    interruption: Interruption,
+    started: Duration,
     failures_in_row: u32,
     started_rows: u64,
 }
@@ -199,19 +237,23 @@ struct Engine<'a> {
 impl<'a> Engine<'a> {
     fn new(pipeline: &'a Pipeline, run: RunId, report: Report, journal: Journal) -> Self {
         let capability = pipeline.destination.capability(&pipeline.target);
+        let started = pipeline.clock.monotonic();
         Self {
             pipeline,
             run,
             capability,
             report,
             journal,
-            window: Arc::new(Mutex::new(Window::new(capability.rate))),
+            limiter: pipeline.limiter.clone().unwrap_or_else(|| Limiter::new(capability.rate)),
+            budget: Budget::new(pipeline.retry),
             flights: BTreeMap::new(),
             air: FuturesUnordered::new(),
             signals: mpsc::unbounded_channel(),
             checkpoints: Vec::new(),
             stopping: watch::channel(false).0,
             stop: None,
+            interruption: Interruption::Awaited(pipeline.interruption(started)),
+            started,
             failures_in_row: 0,
             started_rows: 0,
         }
@@ -224,6 +266,7 @@ impl<'a> Engine<'a> {
         let mut ready: VecDeque<(Operation, Work)> = VecDeque::new();
         let mut exhausted = false;
         loop {
+            self.interrupt();
             let mut starting = Vec::new();
             while self.stop.is_none() && self.flights.len() < self.capability.max_in_flight {
                 if let Some(error) = self.quota_reached().filter(|_| !ready.is_empty()) {
@@ -287,14 +330,14 @@ impl<'a> Engine<'a> {
 
     /// Waits until something has come back, and handles all that has.
     async fn wait(&mut self) -> Result<()> {
-        let first = match select(self.air.next(), Box::pin(self.signals.1.recv())).await {
-            Either::Left((landed, _)) => Either::Left(landed),
-            Either::Right((signal, _)) => Either::Right(signal),
-        };
-        match first {
-            Either::Left(Some(landed)) => self.handle(landed)?,
-            Either::Right(Some(signal)) => self.checkpoint(signal),
-            Either::Left(None) | Either::Right(None) => {}
+        tokio::select! {
+            biased;
+            Some(landed) = self.air.next() => self.handle(landed)?,
+            Some(signal) = self.signals.1.recv() => self.checkpoint(signal),
+            () = self.interruption.next() => match self.interruption {
+                Interruption::Grace(_) => self.abandon(),
+                Interruption::Awaited(_) | Interruption::Over => self.interrupt(),
+            },
         }
         while let Some(Some(landed)) = self.air.next().now_or_never() {
             self.handle(landed)?;
@@ -303,6 +346,30 @@ impl<'a> Engine<'a> {
             self.checkpoint(signal);
         }
         Ok(())
+    }
+
+    /// Ends the run early if it has to: calls in the air may come back within the grace time.
+    fn interrupt(&mut self) {
+        if let Interruption::Awaited(_) = self.interruption
+            && let Some(error) = self.pipeline.interrupted(self.started)
+        {
+            self.stop(error);
+            self.interruption = Interruption::Grace(self.pipeline.clock.sleep(self.pipeline.grace));
+        }
+    }
+
+    /// Waits no longer for calls in the air: their rows are in doubt.
+    fn abandon(&mut self) {
+        self.interruption = Interruption::Over;
+        self.air.clear();
+        for sequence in self.flights.keys().copied().collect::<Vec<_>>() {
+            if let Some(flight) = self.flights.get_mut(&sequence) {
+                while let Some(part) = flight.parts.pop_front() {
+                    flight.settle_all(&part, &part.unsent("run_stopped"));
+                }
+            }
+            self.land(sequence);
+        }
     }
 
     fn checkpoint(&mut self, signal: Signal) {
@@ -327,9 +394,12 @@ impl<'a> Engine<'a> {
         let Some(flight) = self.flights.get(&sequence) else { return Ok(()) };
         let batch = flight.batch(&part, &self.pipeline.target)?;
         let (clock, destination) = (Arc::clone(&self.pipeline.clock), &self.pipeline.destination);
-        let window = Arc::clone(&self.window);
+        let limiter = self.limiter.clone();
         let mut stopping = self.stopping.subscribe();
         let attempt = part.schedule.attempt();
+        if attempt == 1 {
+            self.budget.earn();
+        }
         let cx = Context::new(self.run)
             .with_attempt(attempt)
             .with_checkpoint(Arc::new(JobCheckpoint { sequence, signals: self.signals.0.clone() }));
@@ -338,11 +408,7 @@ impl<'a> Engine<'a> {
         let call = async move {
             let waited = async {
                 clock.sleep(pause).await;
-                let now = clock.monotonic();
-                let turn = window.lock().unwrap_or_else(PoisonError::into_inner).reserve(now);
-                if !turn.is_zero() {
-                    clock.sleep(turn).await;
-                }
+                limiter.turn(&*clock).await;
             };
             let stopped = Box::pin(async {
                 if stopping.wait_for(|stopped| *stopped).await.is_err() {
@@ -524,8 +590,14 @@ impl<'a> Engine<'a> {
         if self.stop.is_some() {
             return self.settle_untried(sequence, &part, code);
         }
-        match part.schedule.next(self.pipeline.clock.monotonic(), asked, &*self.pipeline.randomness) {
+        let now = self.pipeline.clock.monotonic();
+        match part.schedule.next(now, asked, &*self.pipeline.randomness) {
+            Next::Again(_) if !self.budget.spend() => self.settle_untried(sequence, &part, code),
             Next::Again(pause) => {
+                if let Some(asked) = asked {
+                    // It is the caller who is asked to wait, not this batch.
+                    self.limiter.hold_until(now + asked);
+                }
                 if let Some(flight) = self.flights.get(&sequence) {
                     let retried = Event::BatchRetried { batch: flight.id, rows: part.rows.len(), code, pause };
                     self.pipeline.emit(self.run, &retried);

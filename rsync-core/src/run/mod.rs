@@ -5,6 +5,10 @@ mod flight;
 mod planning;
 
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, select};
 
 use crate::error::{Error, Kind, Result, Retry};
 use crate::event::Event;
@@ -112,6 +116,28 @@ impl Pipeline {
             kind = error.kind().as_str(), %error, "run failed"
         );
         self.emit(run, &Event::failed(error, &self.owner));
+    }
+
+    /// Why a run or a plan that began at `started` has to end now, if it has to.
+    fn interrupted(&self, started: Duration) -> Option<Error> {
+        let error = |message| Error::new(Kind::Cancelled, "run", message);
+        if self.cancel.is_cancelled() {
+            return Some(error("the host cancelled the run").with_remedy("nothing; the next run goes on"));
+        }
+        (self.clock.monotonic() >= started.saturating_add(self.deadline)).then(|| {
+            error("the run took longer than its deadline")
+                .with_context("deadline_s", self.deadline.as_secs())
+                .with_remedy("run again, or raise the deadline")
+        })
+    }
+
+    /// Resolves when [`Pipeline::interrupted`] has something to say.
+    fn interruption(&self, started: Duration) -> BoxFuture<'static, ()> {
+        let (clock, deadline, cancel) = (Arc::clone(&self.clock), self.deadline, self.cancel.clone());
+        Box::pin(async move {
+            let left = started.saturating_add(deadline).saturating_sub(clock.monotonic());
+            select(std::pin::pin!(cancel.cancelled()), clock.sleep(left)).await;
+        })
     }
 
     /// A read at the destination, tried again as the retry policy allows.

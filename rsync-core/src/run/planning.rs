@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::{Either, select};
 use tracing::Instrument as _;
 
 use crate::capability::Capability;
@@ -221,17 +222,25 @@ impl Pipeline {
         let state: &dyn crate::state::StateRead = session;
         let mut builder = Builder::new(frame, known, state)?;
         let mut stream = self.source.read(ReadRequest::new(columns)).await?;
-        while let Some(extracted) = stream.next().await {
-            builder.add(&extracted?).await?;
+        let started = self.clock.monotonic();
+        let mut interruption = self.interruption(started);
+        while let Either::Left((extracted, _)) = select(stream.next(), &mut interruption).await {
+            match (extracted, self.interrupted(started)) {
+                (_, Some(error)) => return Err(error),
+                (Some(extracted), None) => builder.add(&extracted?).await?,
+                (None, None) => return builder.finish().await,
+            }
         }
-        builder.finish().await
+        Err(self
+            .interrupted(started)
+            .unwrap_or_else(|| Error::new(Kind::Cancelled, "plan", "the plan was interrupted")))
     }
 
     fn judge(&self, found: &Found, known: &Acknowledged) -> Vec<GuardResult> {
         let accepted = known
             .runs
             .iter()
-            .filter(|run| matches!(run.status.as_str(), "completed" | "incomplete"))
+            .filter(|run| matches!(run.status.as_str(), "completed" | "incomplete" | "stopped"))
             .map(|run| RunFigures { source_rows: run.source_rows, distinct: run.distinct, to_write: run.to_write })
             .collect();
         let baseline = Baseline { accepted };

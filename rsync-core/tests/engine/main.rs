@@ -5,4 +5,5 @@ mod plan;
 mod random;
 mod runs;
 mod state;
+mod stops;
 mod support;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rsync_core::capability::{Capability, Operation, OperationLimits, Rate, WriteIdempotence};
+use rsync_core::clock::Clock as _;
 use rsync_core::destination::{Context, Found, LookupRequest, OtherFields, RemoteField, RemoteSchema, WriteBatch};
 use rsync_core::error::Retry;
 use rsync_core::guard::{ChangedShare, RowFloor};
@@ -218,9 +219,10 @@ async fn f26_the_servers_delay_is_kept() {
 
     parts.replace(&[BOB]);
     destination.fail_write(5, limited(3600));
-    let failure = sync.run().await.unwrap_err();
-    assert_eq!(failure.error.kind(), Kind::RateLimited);
-    assert_eq!(failure.report.unwrap().totals.deferred, 1);
+    let report = sync.run().await.unwrap();
+    let stop = report.stop.as_ref().unwrap();
+    assert_eq!((report.status, stop.kind, report.totals.deferred), (RunStatus::Stopped, Kind::RateLimited, 1));
+    assert_eq!(stop.not_before, Some(parts.clock.wall() + Duration::from_secs(3600)));
     assert_eq!(sync.run().await.unwrap().totals.written, 1);
 }
 
@@ -291,9 +293,9 @@ async fn f35_missing_outcomes_are_never_success() {
     let report = parts.sync().run().await.unwrap();
     assert_eq!((report.totals.in_doubt, report.totals.written, report.status), (10, 0, RunStatus::Incomplete));
     assert_eq!(
-        parts
-            .recorder
-            .count(|event| matches!(event, Event::RunIncomplete { outstanding: 10, owner } if owner.team == "growth")),
+        parts.recorder.count(
+            |event| matches!(event, Event::RunIncomplete { outstanding: 10, owner, .. } if owner.team == "growth")
+        ),
         1
     );
     let plan = parts.sync().plan().await.unwrap();
@@ -432,17 +434,12 @@ async fn f51_f52_a_run_stops_at_the_quotas_reserve_and_the_next_goes_on() {
         let capability = parts.destination.capability(&parts.target).with_max_in_flight(in_flight);
         parts.destination = parts.destination.with_capability(capability);
         parts.destination.set_quota(used, 100);
-        let outcome = parts.sync().run().await;
-        let report = match outcome {
-            Ok(report) => report,
-            Err(failure) => {
-                assert_eq!(failure.error.kind(), Kind::QuotaExhausted, "{failure}");
-                *failure.report.expect("a run that was stopped reports")
-            }
-        };
+        let report = parts.sync().run().await.unwrap();
         let case = format!("{in_flight} in flight, {used} used: {report}");
         assert_eq!(parts.destination.writes().len() as u64, left, "{case}");
         assert_eq!((report.totals.written, report.totals.deferred), (left * 100, 1_000 - left * 100), "{case}");
+        let stopped = report.stop.as_ref().map(|stop| stop.kind);
+        assert_eq!(stopped, (left < 10).then_some(Kind::QuotaExhausted), "{case}");
         assert_eq!(report.quota.map(|quota| quota.used), Some(used + left), "{case}");
         assert!(report.totals.balance());
 

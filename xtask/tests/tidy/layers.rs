@@ -29,6 +29,7 @@ const ORDER: &[&str] = &[
     "batch",
     "retry",
     "limit",
+    "cancel",
     "layer",
     "report",
     "pipeline",
