@@ -144,21 +144,38 @@ pub struct RemoteSchema {
 }
 
 /// Fields that come into being when they are first written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OtherFields {
     /// The field types that can be written to them. Empty means any.
     pub accepts: Vec<AcceptedType>,
-    /// Length of the longest name, in bytes of UTF-8.
-    pub max_name_bytes: usize,
+    /// The service's rule for names: why a name cannot be that of a field, and what to do about it.
+    pub refusal: fn(&str) -> Option<NameRefusal>,
+}
+
+/// Why a name cannot be that of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameRefusal {
+    /// Why.
+    pub cause: &'static str,
+    /// What to do.
+    pub fix: &'static str,
 }
 
 impl OtherFields {
-    /// Writable fields that accept every type, with names of at most `max_name_bytes`.
-    pub fn new(max_name_bytes: usize) -> Self {
-        Self { accepts: Vec::new(), max_name_bytes }
+    /// Writable fields that accept every type, under the names that `refusal` does not refuse.
+    pub fn new(refusal: fn(&str) -> Option<NameRefusal>) -> Self {
+        Self { accepts: Vec::new(), refusal }
     }
 }
+
+impl PartialEq for OtherFields {
+    fn eq(&self, other: &Self) -> bool {
+        self.accepts == other.accepts && std::ptr::fn_addr_eq(self.refusal, other.refusal)
+    }
+}
+
+impl Eq for OtherFields {}
 
 impl RemoteSchema {
     /// A schema of `fields` and no others.
@@ -178,7 +195,7 @@ impl RemoteSchema {
         if let Some(field) = self.fields.iter().find(|field| field.name.as_str() == name) {
             return Some(Cow::Borrowed(field));
         }
-        let others = self.others.as_ref().filter(|others| (1..=others.max_name_bytes).contains(&name.len()))?;
+        let others = self.others.as_ref().filter(|others| (others.refusal)(name).is_none())?;
         let mut field = RemoteField::new(name, "open");
         field.accepts.clone_from(&others.accepts);
         Some(Cow::Owned(field))

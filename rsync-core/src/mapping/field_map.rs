@@ -231,12 +231,8 @@ impl FieldRule {
 
     fn remote_problems(&self, at: &str, remote: &RemoteSchema, problems: &mut Vec<Problem>) {
         let Some(field) = remote.field(self.to.as_str()) else {
-            problems.push(match &remote.others {
-                Some(others) => Problem::new(
-                    at,
-                    format!("the destination takes no field name of {} bytes", self.to.as_str().len()),
-                    format!("give it a name of 1 to {} bytes", others.max_name_bytes),
-                ),
+            problems.push(match remote.others.as_ref().and_then(|others| (others.refusal)(self.to.as_str())) {
+                Some(refusal) => Problem::new(at, refusal.cause, refusal.fix),
                 None => Problem::new(
                     at,
                     format!("the destination has no field \"{}\"", self.to),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rsync_core::capability::{Capability, Operation, OperationLimits, Rate, WriteIdempotence};
 use rsync_core::clock::Clock as _;
-use rsync_core::destination::{Context, Found, LookupRequest, OtherFields, RemoteField, RemoteSchema, WriteBatch};
+use rsync_core::destination::{
+    Context, Found, LookupRequest, NameRefusal, OtherFields, RemoteField, RemoteSchema, WriteBatch,
+};
 use rsync_core::error::Retry;
 use rsync_core::guard::{ChangedShare, RowFloor};
 use rsync_core::ids::{AccountId, JobToken};
@@ -500,11 +502,13 @@ impl Destination for FlakyJobs {
     }
 }
 
+const TOO_LONG: NameRefusal = NameRefusal { cause: "the name has more than 4 bytes", fix: "choose a shorter one" };
+
 #[tokio::test]
 async fn fields_that_come_into_being_need_no_declaration_and_some_cannot_be_emptied() {
     let mut key = RemoteField::new("ext_id", "text");
     key.unique = true;
-    let open = RemoteSchema::new(vec![key]).with_others(OtherFields::new(4));
+    let open = RemoteSchema::new(vec![key]).with_others(OtherFields::new(|name| (name.len() > 4).then_some(TOO_LONG)));
     let parts = Parts::new(&[ADA, BOB]);
     parts.destination.create_object("people", open.clone());
     assert_eq!(parts.sync().run().await.unwrap().totals.written, 2);
@@ -520,7 +524,7 @@ async fn fields_that_come_into_being_need_no_declaration_and_some_cannot_be_empt
     let mut unclearable = open.clone();
     unclearable.fields.push(fixed);
     for (schema, mapping, at, cause) in [
-        (open, long, "mapping.tiers", "no field name of 5 bytes"),
+        (open, long, "mapping.tiers", TOO_LONG.cause),
         (unclearable, people_mapping(), "mapping.tier", "cannot empty this one"),
     ] {
         parts.destination.create_object("people", schema);
