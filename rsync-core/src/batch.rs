@@ -60,7 +60,7 @@ impl<'a> Batcher<'a> {
         let mut from = 0;
         while from < work.len() {
             let room = max_rows - open.rows;
-            let fitting = (from + room).min(work.len());
+            let fitting = from.saturating_add(room).min(work.len());
             let (mut to, mut closed) = (fitting, fitting - from == room);
             if let Some(max_bytes) = limits.max_bytes {
                 for row in from..fitting {

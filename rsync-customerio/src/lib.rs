@@ -1,1 +1,17 @@
-//! Customer.io as a Reverse ETL destination.
+#![doc = include_str!("../README.md")]
+
+mod classify;
+mod client;
+mod config;
+mod decode;
+mod destination;
+mod encode;
+mod person;
+mod policy;
+mod schema;
+mod value;
+mod wire;
+
+pub use config::{Builder, CustomerIoConfig, Region, RequestRate};
+pub use destination::CustomerIo;
+pub use policy::EmptyText;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use futures::future::{Either, select};
 use reqwest::header::HeaderValue;
 use rsync_core::Secret;
@@ -77,6 +79,7 @@ pub struct Auth(Scheme);
 #[derive(Clone)]
 enum Scheme {
     None,
+    Basic { user: String, password: Secret },
     Bearer(Secret),
     Renewable(Arc<dyn TokenSource>),
 }
@@ -85,6 +88,11 @@ impl Auth {
     /// No credentials.
     pub fn none() -> Self {
         Self(Scheme::None)
+    }
+
+    /// A user name and a password, which may be empty (RFC 7617): a refusal is final.
+    pub fn basic(user: impl Into<String>, password: Secret) -> Self {
+        Self(Scheme::Basic { user: user.into(), password })
     }
 
     /// A token that does not change: a refusal is final.
@@ -99,14 +107,29 @@ impl Auth {
     }
 
     pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
-        if let Scheme::Bearer(token) = &self.0
-            && header(token).is_none()
-        {
-            problems.push(Problem::new(
+        match &self.0 {
+            Scheme::Bearer(token) if bearer(token).is_none() => problems.push(Problem::new(
                 "token",
                 "is empty or holds a space, line break or another character that no token has",
                 "give the token alone, without the line break that a file often ends with",
-            ));
+            )),
+            Scheme::Basic { user, password } => {
+                if user.is_empty() || user.contains(':') || !is_printable(user) {
+                    problems.push(Problem::new(
+                        "user",
+                        "is empty or holds a colon, a line break or a character outside ASCII",
+                        "give the user name alone; everything behind a colon would be read as the password",
+                    ));
+                }
+                if !is_printable(password.expose()) {
+                    problems.push(Problem::new(
+                        "password",
+                        "holds a line break or a character outside ASCII",
+                        "give the password alone, without the line break that a file often ends with",
+                    ));
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -115,20 +138,35 @@ impl Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Scheme::None => "Auth(none)",
+            Scheme::Basic { .. } => "Auth(basic, redacted)",
             Scheme::Bearer(_) => "Auth(bearer, redacted)",
             Scheme::Renewable(_) => "Auth(renewable)",
         })
     }
 }
 
-fn header(token: &Secret) -> Option<HeaderValue> {
+/// `None` if the token cannot stand in a header.
+fn bearer(token: &Secret) -> Option<HeaderValue> {
     let token = token.expose();
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
         return None;
     }
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+    sensitive(&format!("Bearer {token}"))
+}
+
+fn basic(user: &str, password: &Secret) -> Option<HeaderValue> {
+    sensitive(&format!("Basic {}", BASE64.encode(format!("{user}:{}", password.expose()))))
+}
+
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// Servers differ in how they read other characters, and control characters are forbidden.
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
 }
 
 /// What one request was authenticated with.
@@ -174,7 +212,8 @@ impl Credentials {
     pub(crate) async fn current(&self) -> Result<Credential> {
         match &self.auth.0 {
             Scheme::None => Ok(Credential { header: None, generation: None }),
-            Scheme::Bearer(token) => Ok(Credential { header: header(token), generation: None }),
+            Scheme::Basic { user, password } => Ok(Credential { header: basic(user, password), generation: None }),
+            Scheme::Bearer(token) => Ok(Credential { header: bearer(token), generation: None }),
             Scheme::Renewable(source) => self.valid(source.as_ref(), None).await,
         }
     }
@@ -234,7 +273,7 @@ impl Credentials {
                 .with_retry(Retry::Backoff));
             }
         };
-        let header = header(&token.token).ok_or_else(|| {
+        let header = bearer(&token.token).ok_or_else(|| {
             Error::new(Kind::Protocol, "fetch an access token", "the issuer's token cannot stand in a header")
         })?;
         Ok((header, token.valid_for))

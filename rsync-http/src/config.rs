@@ -292,6 +292,20 @@ mod tests {
     }
 
     #[test]
+    fn users_and_passwords_must_stand_in_a_header() {
+        let at = |user: &str, password: &str| -> Vec<String> {
+            let auth = Auth::basic(user, rsync_core::Secret::new(password));
+            ClientConfig::new("https://host", auth).problems().into_iter().map(|problem| problem.at).collect()
+        };
+        assert!(at("site", "key").is_empty() && at("site", "").is_empty() && at("a b", "c:d").is_empty());
+        for user in ["", "a:b", "a\n", "ä", "a\u{7f}"] {
+            assert_eq!(at(user, "key"), ["user"], "{user:?}");
+        }
+        assert_eq!(at("site", "key\n"), ["password"]);
+        assert_eq!(at("", "ä"), ["user", "password"]);
+    }
+
+    #[test]
     fn s01_credentials_in_the_base_url_are_not_shown() {
         let config = ClientConfig::new("https://user:canary@host", Auth::none());
         let error = config.base().unwrap_err();

@@ -276,6 +276,31 @@ async fn s10_redirects_are_not_followed() {
 }
 
 #[tokio::test]
+async fn user_name_and_password_go_out_as_rfc_7617_says() {
+    // The examples of the RFC, an empty password, and characters that tell the two alphabets of base64 apart.
+    let table = [
+        ("Aladdin", "open sesame", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+        ("key", "", "a2V5Og=="),
+        ("a", "b:c", "YTpiOmM="),
+        ("user", "~~~???", "dXNlcjp+fn4/Pz8="),
+    ];
+    for (user, password, encoded) in table {
+        let wanted = format!("\r\nauthorization: Basic {encoded}\r\n").to_lowercase();
+        let wanted_exactly = encoded.to_owned();
+        let server = Server::start(move |_, request| {
+            let ok = request.to_lowercase().contains(&wanted) && request.contains(&wanted_exactly);
+            Action::Send(response(if ok { "401 Unauthorized" } else { "400 Bad" }, "", ""))
+        })
+        .await;
+        let auth = Auth::basic(user, Secret::new(password));
+        assert_eq!(format!("{auth:?}"), "Auth(basic, redacted)");
+        let client = server.client(auth);
+        assert_eq!(client.send(write()).await.unwrap().status(), 401, "{user}");
+        assert_eq!(server.requests(), 1, "a refused password is not tried again");
+    }
+}
+
+#[tokio::test]
 async fn s10_redirects_of_a_hosts_own_client_are_noticed() {
     let target = Server::always(response("200 OK", "", "elsewhere")).await;
     let location = format!("Location: {}/x\r\n", target.base_url());

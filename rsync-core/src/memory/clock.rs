@@ -76,7 +76,7 @@ impl ManualClock {
     /// the earliest moment that anyone waits for.
     ///
     /// It cannot see work that waits for something other than this clock, such as a socket: there, a timeout
-    /// would fire at once.
+    /// would fire at once, the deadline of a run among them.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -9,4 +9,4 @@ mod rows;
 pub use data::shared_data;
 pub use logs::{logged, record_logs, shown};
 pub use playback::{Playback, Played};
-pub use rows::{batch, keys, rows, settled, words};
+pub use rows::{batch, keys, rows, settled, typed_rows, words};

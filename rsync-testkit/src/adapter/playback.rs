@@ -22,9 +22,14 @@ pub struct Played {
 }
 
 impl Played {
-    /// An answer with a JSON body.
+    /// An answer without headers but its length.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: "content-type: application/json\r\n".to_owned(), body: body.into() }
+        Self { status, headers: String::new(), body: body.into() }
+    }
+
+    /// An answer with a JSON body.
+    pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self::new(status, body).with_header("content-type", "application/json")
     }
 
     /// Adds a header.
@@ -56,19 +61,21 @@ impl Playback {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 seen.lock().unwrap_or_else(PoisonError::into_inner).push(text);
                 let Some(Played { status, headers, body }) = answers.get(index).or(answers.last()) else { return };
-                let head = format!(
-                    "HTTP/1.1 {status} Status\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n",
-                    body.len()
-                );
+                // 204 has no body, and so no length.
+                let length = match status {
+                    204 => String::new(),
+                    _ => format!("content-length: {}\r\n", body.len()),
+                };
+                let head = format!("HTTP/1.1 {status} Status\r\n{headers}{length}connection: close\r\n\r\n");
                 let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
             }
         });
         Self { base_url, requests }
     }
 
-    /// Gives one answer again and again.
+    /// Gives one answer with a JSON body again and again.
     pub async fn one(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self::start(vec![Played::new(status, body)]).await
+        Self::start(vec![Played::json(status, body)]).await
     }
 
     /// Where it listens.
@@ -76,14 +83,14 @@ impl Playback {
         &self.base_url
     }
 
-    /// First line and body of every request so far.
+    /// Head and body of every request so far.
     pub fn requests(&self) -> Vec<(String, String)> {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests
             .iter()
             .map(|request| {
                 let (head, body) = request.split_once("\r\n\r\n").unwrap_or((request, ""));
-                (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+                (head.to_owned(), body.to_owned())
             })
             .collect()
     }

@@ -4,9 +4,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use rsync_testkit::sim::customerio::{self, CustomerIoSim};
 use rsync_testkit::sim::fault::FaultPlan;
-use rsync_testkit::sim::hubspot::{HubSpotSim, Quirks, RateLimits, Seed};
+use rsync_testkit::sim::hubspot::{self, HubSpotSim};
 use rsync_testkit::sim::server::INSPECTION_PREFIX;
+use serde::de::DeserializeOwned;
+
+const SERVICES: &str = "customerio, hubspot";
 
 const HELP: &str = "\
 Runs a strict local simulator of a remote service until it is interrupted.
@@ -14,11 +18,12 @@ Runs a strict local simulator of a remote service until it is interrupted.
 Usage: rsync-sim <service> [options]
 
 Services:
+  customerio            Customer.io, Track API v1 and v2 and the App API's reads of people
   hubspot               HubSpot CRM, API versions v3, 2026-03 and 2026-09
 
 Options:
   --port <number>       port on 127.0.0.1 (default 4511; 0 takes any free one)
-  --seed <file.json>    initial state: portal, tokens, properties, custom objects, records
+  --seed <file.json>    initial state: credentials, limits and records; see the type Seed of the service
   --faults <file.json>  fault plan; can be replaced at run time with PUT /_sim/faults
   --quirks <file.json>  switches for behaviour that public evidence does not settle
   --unlimited           no request limits, whatever the seed says
@@ -27,11 +32,17 @@ Options:
   --help                this text
 
 Inspection, outside the service's own paths:
-  GET  /_sim/records/{object}   what is stored
   GET  /_sim/stats              what was requested and written, in numbers
   GET  /_sim/requests           method, path, status and rows of each request
   GET  /_sim/faults             fault rules with their counts; PUT or POST replaces, DELETE clears them
-  POST /_sim/reset              resets the statistics; with ?what=portal also the records
+  POST /_sim/reset              resets the statistics
+  customerio:
+  GET  /_sim/people             who is stored; /_sim/objects, /_sim/activities and /_sim/lints list the rest
+  POST /_sim/drain              applies what is accepted and waits
+  POST /_sim/reset?what=workspace   resets the people too
+  hubspot:
+  GET  /_sim/records/{object}   what is stored
+  POST /_sim/reset?what=portal  resets the records too
 ";
 
 fn main() -> ExitCode {
@@ -57,7 +68,7 @@ struct Options {
 
 fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
     let Some(service) = arguments.next() else {
-        return Err(format!("no service named; name one of: hubspot\n\n{HELP}"));
+        return Err(format!("no service named; name one of: {SERVICES}\n\n{HELP}"));
     };
     if service == "--help" || service == "-h" {
         print!("{HELP}");
@@ -68,8 +79,9 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
         return Ok(());
     };
     match service.as_str() {
+        "customerio" => customerio(&options),
         "hubspot" => hubspot(&options),
-        other => Err(format!("service {other:?} is not known; name one of: hubspot")),
+        other => Err(format!("service {other:?} is not known; name one of: {SERVICES}")),
     }
 }
 
@@ -104,44 +116,92 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
     }
 }
 
-fn hubspot(options: &Options) -> Result<(), String> {
+fn customerio(options: &Options) -> Result<(), String> {
     let mut seed = match &options.seed {
-        Some(path) => Seed::from_json(&text_of("--seed", path)?).map_err(|e| format!("--seed: {e}"))?,
-        None => Seed::default(),
+        Some(path) => customerio::Seed::from_json(&text_of("--seed", path)?).map_err(|e| format!("--seed: {e}"))?,
+        None => customerio::Seed::default(),
     };
     if options.unlimited {
-        seed.rate_limits = RateLimits::Unlimited;
+        seed.rate_limits = customerio::RateLimits::Unlimited;
     }
-    let mut builder = HubSpotSim::builder().with_seed(seed).with_port(options.port);
-    if let Some(path) = &options.faults {
-        let plan = FaultPlan::from_json(&text_of("--faults", path)?).map_err(|e| format!("--faults: {e}"))?;
-        builder = builder.with_faults(plan);
-    }
-    if let Some(path) = &options.quirks {
-        let quirks: Quirks = serde_json::from_str(&text_of("--quirks", path)?)
-            .map_err(|e| format!("--quirks: {e}; see the field names of Quirks"))?;
-        builder = builder.with_quirks(quirks);
-    }
+    let mut builder =
+        CustomerIoSim::builder().with_seed(seed).with_port(options.port).with_faults(options.fault_plan()?);
+    builder = builder.with_quirks(options.quirks()?);
     if options.tls {
         builder = builder.with_tls();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| format!("cannot start: {e}; free resources of this machine"))?;
-    runtime.block_on(async {
+    serve(async {
         let sim = builder.start().await.map_err(|e| e.to_string())?;
-        if let (Some(path), Some(pem)) = (&options.ca_out, sim.ca_pem()) {
-            std::fs::write(path, pem)
-                .map_err(|e| format!("--ca-out: cannot write {}: {e}; choose a writable path", path.display()))?;
-        }
+        options.write_ca(sim.ca_pem())?;
+        println!("Customer.io simulator of workspace {}", sim.environment_id());
+        println!("base URL:    {}", sim.base_url());
+        // The keys are test data from the seed: they open nothing else.
+        println!("site id:     {}", sim.site_id());
+        println!("API key:     {}", sim.api_key());
+        println!("App API key: {}", sim.app_api_key());
+        println!("inspection:  {}{INSPECTION_PREFIX}/stats", sim.base_url());
+        interrupted().await
+    })
+}
+
+fn hubspot(options: &Options) -> Result<(), String> {
+    let mut seed = match &options.seed {
+        Some(path) => hubspot::Seed::from_json(&text_of("--seed", path)?).map_err(|e| format!("--seed: {e}"))?,
+        None => hubspot::Seed::default(),
+    };
+    if options.unlimited {
+        seed.rate_limits = hubspot::RateLimits::Unlimited;
+    }
+    let mut builder = HubSpotSim::builder().with_seed(seed).with_port(options.port).with_faults(options.fault_plan()?);
+    builder = builder.with_quirks(options.quirks()?);
+    if options.tls {
+        builder = builder.with_tls();
+    }
+    serve(async {
+        let sim = builder.start().await.map_err(|e| e.to_string())?;
+        options.write_ca(sim.ca_pem())?;
         println!("HubSpot simulator of portal {}", sim.portal_id());
         println!("base URL:   {}", sim.base_url());
         // The token is test data from the seed: it opens nothing else.
         println!("token:      {}", sim.token());
         println!("inspection: {}{INSPECTION_PREFIX}/stats", sim.base_url());
-        tokio::signal::ctrl_c().await.map_err(|e| format!("cannot wait for an interrupt: {e}; run it in a terminal"))
+        interrupted().await
     })
+}
+
+impl Options {
+    fn fault_plan(&self) -> Result<FaultPlan, String> {
+        match &self.faults {
+            Some(path) => FaultPlan::from_json(&text_of("--faults", path)?).map_err(|e| format!("--faults: {e}")),
+            None => Ok(FaultPlan::default()),
+        }
+    }
+
+    fn quirks<Q: DeserializeOwned + Default>(&self) -> Result<Q, String> {
+        match &self.quirks {
+            Some(path) => serde_json::from_str(&text_of("--quirks", path)?)
+                .map_err(|e| format!("--quirks: {e}; see the field names of Quirks")),
+            None => Ok(Q::default()),
+        }
+    }
+
+    fn write_ca(&self, pem: Option<&str>) -> Result<(), String> {
+        let (Some(path), Some(pem)) = (&self.ca_out, pem) else { return Ok(()) };
+        std::fs::write(path, pem)
+            .map_err(|e| format!("--ca-out: cannot write {}: {e}; choose a writable path", path.display()))
+    }
+}
+
+fn serve(service: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("cannot start: {e}; free resources of this machine"))?;
+    runtime.block_on(service)
+}
+
+async fn interrupted() -> Result<(), String> {
+    tokio::signal::ctrl_c().await.map_err(|e| format!("cannot wait for an interrupt: {e}; run it in a terminal"))
 }
 
 fn text_of(option: &str, path: &PathBuf) -> Result<String, String> {

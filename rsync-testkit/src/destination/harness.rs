@@ -16,7 +16,7 @@ pub type HarnessResult<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// A record as the service holds it: fields as text, empty ones left out or empty.
 ///
 /// Numbers are written in plain decimal notation, booleans as `true` and `false`, days as `YYYY-MM-DD` or
-/// milliseconds since 1970, moments as RFC 3339 or milliseconds since 1970, lists joined by `;`.
+/// milliseconds since 1970, moments as RFC 3339 or milliseconds since 1970, lists joined by `;` or as JSON.
 pub type Record = BTreeMap<String, String>;
 
 /// A service under test, an adapter for it, and a way to see the service's truth.

@@ -160,8 +160,9 @@ pub(super) fn same(cell: &Datum, stored: Option<&str>, quirks: Quirks) -> bool {
         Datum::Date(days) => micros(stored) == Some(i64::from(*days) * 86_400_000_000),
         Datum::Timestamp(moment) => micros(stored) == Some(*moment),
         Datum::TextList(items) => {
-            let mut stored: Vec<&str> = stored.split(';').filter(|item| !item.is_empty()).collect();
-            let mut items: Vec<&str> = items.iter().map(String::as_str).collect();
+            let mut stored: Vec<String> = serde_json::from_str(stored)
+                .unwrap_or_else(|_| stored.split(';').filter(|item| !item.is_empty()).map(str::to_owned).collect());
+            let mut items = items.clone();
             stored.sort_unstable();
             items.sort_unstable();
             stored == items
@@ -216,6 +217,8 @@ mod tests {
             (Datum::Timestamp(1_120_000), Some("1970-01-01T01:00:01.12+01:00"), true, true),
             (Datum::Timestamp(1_120_001), Some("1970-01-01T00:00:01.120Z"), false, false),
             (Datum::TextList(vec!["a".into(), "b".into()]), Some("b;a"), true, true),
+            (Datum::TextList(vec!["a".into(), "b;c".into()]), Some("a;b;c"), false, false),
+            (Datum::TextList(vec!["a".into(), "b;c".into()]), Some(r#"["b;c","a"]"#), true, true),
         ];
         for (cell, stored, strict, folded) in table {
             assert_eq!(same(cell, *stored, Quirks::default()), *strict, "{cell:?} {stored:?}");

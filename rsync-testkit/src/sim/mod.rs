@@ -13,6 +13,7 @@ pub mod customerio;
 mod error;
 pub mod fault;
 pub mod hubspot;
+mod in_flight;
 mod inspection;
 pub mod journal;
 mod rng;

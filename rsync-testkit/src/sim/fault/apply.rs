@@ -109,7 +109,9 @@ pub(crate) fn finish(
             whole(response)
         }
         Some(FaultAction::TruncateBody { keep_bytes }) => {
-            whole(answer.map(|body| body.slice(..keep_bytes.min(body.len()))))
+            // A short body loses its last byte too: a fault that fired must show.
+            let shortened = |body: Bytes| body.slice(..keep_bytes.min(body.trim_ascii_end().len().saturating_sub(1)));
+            whole(answer.map(shortened))
         }
         Some(FaultAction::DropResults { entries }) => whole(answer.map(|body| drop_results(&body, entries))),
         Some(FaultAction::ResetMidBody { after_bytes }) => Outcome::Answer(broken(answer, after_bytes)),

@@ -166,7 +166,7 @@ pub enum FaultAction {
     },
     /// Applies the request and sends a complete HTTP answer whose JSON stops early.
     TruncateBody {
-        /// Body bytes kept.
+        /// Body bytes kept, but never all of them.
         keep_bytes: usize,
     },
     /// Waits before the request is applied. It is applied even if the client has gone by then, as on a real server.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rsync_core::clock::{Clock, SystemClock};
 
 use super::handle::{HubSpotSim, Parts};
-use super::in_flight::{KeysInFlight, key, keys_of_batch};
+use super::in_flight::{key, keys_of_batch};
 use super::inspect;
 use super::portal::Portal;
 use super::quirks::Quirks;
@@ -18,6 +18,7 @@ use super::routes::{Contended, SharedPortal, router};
 use super::seed::{CustomObjectSeed, PropertySeed, RateLimits, Seed};
 use crate::sim::SimError;
 use crate::sim::fault::{FaultPlan, Faults};
+use crate::sim::in_flight::KeysInFlight;
 use crate::sim::journal::Journal;
 use crate::sim::server::{Server, ServerParts, Simulated, Transport};
 

@@ -8,7 +8,6 @@ use rsync_core::clock::Clock;
 use serde::Serialize;
 
 use super::builder::HubSpotSimBuilder;
-use super::in_flight::KeysInFlight;
 use super::instant::iso_from_ms;
 use super::portal::Portal;
 use super::quirks::Quirks;
@@ -18,6 +17,7 @@ use super::seed::{PropertySeed, RateLimits, Seed};
 use super::stats::HubSpotStats;
 use crate::sim::SimError;
 use crate::sim::fault::Faults;
+use crate::sim::in_flight::KeysInFlight;
 use crate::sim::journal::Journal;
 use crate::sim::server::Server;
 
