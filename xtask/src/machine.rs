@@ -1,26 +1,39 @@
-//! What the machine must have: the tests drive the services' official clients, which are Node and Python packages.
+//! What the machine must have: the tests drive the services' official clients, which are Node and Python packages, and
+//! read from a real PostgreSQL.
 
-use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{env, fs};
 
 use crate::Outcome;
 use crate::cargo;
 
 struct Tool {
-    /// How the tool is asked for its version.
-    command: &'static [&'static str],
+    check: Check,
     /// The Debian package that has it.
     package: &'static str,
 }
 
+/// How it is found out whether a tool is there.
+enum Check {
+    /// It is asked for its version.
+    Command(&'static [&'static str]),
+    /// PostgreSQL's server, which Debian keeps out of `PATH`.
+    PostgresServer,
+}
+
 const TOOLS: &[Tool] = &[
-    Tool { command: &["node", "--version"], package: "nodejs" },
-    Tool { command: &["npm", "--version"], package: "npm" },
-    Tool { command: &["python3", "--version"], package: "python3" },
-    Tool { command: &["python3", "-m", "pip", "--version"], package: "python3-pip" },
-    Tool { command: &["python3", "-m", "venv", "--help"], package: "python3-venv" },
+    Tool { check: Check::Command(&["node", "--version"]), package: "nodejs" },
+    Tool { check: Check::Command(&["npm", "--version"]), package: "npm" },
+    Tool { check: Check::Command(&["python3", "--version"]), package: "python3" },
+    Tool { check: Check::Command(&["python3", "-m", "pip", "--version"]), package: "python3-pip" },
+    Tool { check: Check::Command(&["python3", "-m", "venv", "--help"]), package: "python3-venv" },
+    // Debian's package also makes and starts a cluster of its own, which the tests leave alone.
+    Tool { check: Check::PostgresServer, package: "postgresql" },
 ];
+
+/// Where `rsync-testkit` looks for the server's programs as well.
+const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 
 pub(crate) fn prepare() -> Outcome {
     cargo::tool("clippy-driver", "clippy")?;
@@ -29,24 +42,55 @@ pub(crate) fn prepare() -> Outcome {
     if !missing.is_empty() {
         let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
         let install = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
-        let needed = missing.iter().map(|tool| tool.command.join(" ")).collect::<Vec<_>>().join("`, `");
+        let needed = missing.iter().map(|tool| tool.name()).collect::<Vec<_>>().join("`, `");
         if !may_install() {
             return Err(format!(
                 "`{needed}` cannot be run, and the tests need it\n  fix on Debian: sudo {install}\n  \
-                 elsewhere: install Node with npm, and Python 3 with pip and venv"
+                 elsewhere: install Node with npm, Python 3 with pip and venv, and PostgreSQL's server"
             ));
         }
         println!("`{needed}` cannot be run; installing {}", packages.join(", "));
         install_packages(&packages)?;
         if let Some(tool) = self::missing().first() {
-            return Err(format!("`{}` still cannot be run after `{install}`", tool.command.join(" ")));
+            return Err(format!("`{}` still cannot be run after `{install}`", tool.name()));
         }
     }
     fetch()
 }
 
 fn missing() -> Vec<&'static Tool> {
-    TOOLS.iter().filter(|tool| !answers(tool.command)).collect()
+    TOOLS.iter().filter(|tool| !tool.is_there()).collect()
+}
+
+impl Tool {
+    fn is_there(&self) -> bool {
+        match self.check {
+            Check::Command(command) => answers(command),
+            // A server that is named is used instead; it still takes the client.
+            Check::PostgresServer if env::var_os("RSYNC_TEST_POSTGRES_URL").is_some() => {
+                answers(&["psql", "--version"])
+            }
+            Check::PostgresServer => postgres_folders().iter().any(|folder| folder.join("initdb").is_file()),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self.check {
+            Check::Command(command) => command.join(" "),
+            Check::PostgresServer => "initdb".into(),
+        }
+    }
+}
+
+/// The folders in which the server's programs may be.
+fn postgres_folders() -> Vec<PathBuf> {
+    let mut pg_config = Command::new("pg_config");
+    pg_config.arg("--bindir").stderr(Stdio::null());
+    let asked = cargo::output(pg_config).ok().map(|folder| PathBuf::from(folder.trim()));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let versions =
+        fs::read_dir(POSTGRES_VERSIONS).into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    asked.into_iter().chain(env::split_paths(&path)).chain(versions).collect()
 }
 
 fn answers(command: &[&str]) -> bool {

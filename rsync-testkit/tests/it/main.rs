@@ -3,4 +3,5 @@
 mod clients;
 mod customerio;
 mod hubspot;
+mod postgres;
 mod salesforce;
