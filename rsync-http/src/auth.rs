@@ -13,6 +13,9 @@ use rsync_core::Secret;
 use rsync_core::clock::Clock;
 use rsync_core::error::{Error, Kind, Problem, Result, Retry};
 use tokio::sync::Mutex;
+use url::Url;
+
+use crate::config::base_url;
 
 /// A token is replaced this long before it expires, so that it does not expire on its way.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(60);
@@ -24,18 +27,29 @@ pub struct AccessToken {
     pub token: Secret,
     /// How long it is valid from now on, where the issuer says so.
     pub valid_for: Option<Duration>,
+    /// Where requests with it go, where the issuer says so; the client's base URL otherwise.
+    pub base_url: Option<String>,
 }
 
 impl AccessToken {
     /// A token that is valid until it is refused.
     pub fn new(token: Secret) -> Self {
-        Self { token, valid_for: None }
+        Self { token, valid_for: None, base_url: None }
     }
 
     /// Sets how long it is valid.
     #[must_use]
     pub fn with_valid_for(mut self, valid_for: Duration) -> Self {
         self.valid_for = Some(valid_for);
+        self
+    }
+
+    /// Sets where requests with it go. Token and address travel together, so a token is never sent to the address
+    /// that came with another one. The source must have checked that the host may have the token; the client only
+    /// sees that the address is as safe as a base URL has to be.
+    #[must_use]
+    pub fn with_base_url(mut self, base_url: impl Into<String>) -> Self {
+        self.base_url = Some(base_url.into());
         self
     }
 }
@@ -173,6 +187,8 @@ fn is_printable(text: &str) -> bool {
 #[derive(Clone)]
 pub(crate) struct Credential {
     pub(crate) header: Option<HeaderValue>,
+    /// Where to send it, if not to the client's base URL.
+    pub(crate) base: Option<Arc<Url>>,
     /// Counts the tokens of a renewable source; `None` if a refusal is final.
     generation: Option<u64>,
 }
@@ -188,6 +204,7 @@ pub(crate) struct Credentials {
     auth: Auth,
     clock: Arc<dyn Clock>,
     limit: Duration,
+    allow_loopback_http: bool,
     /// Held while a token is fetched, so that all others wait for that one fetch.
     state: Mutex<State>,
     /// Fetches that have ended, to tell those who waited for one from those who come later.
@@ -197,6 +214,7 @@ pub(crate) struct Credentials {
 #[derive(Default)]
 struct State {
     header: Option<HeaderValue>,
+    base: Option<Arc<Url>>,
     generation: u64,
     expires_at: Option<Duration>,
     /// Kind and retry class of the last fetch, if it failed.
@@ -204,16 +222,19 @@ struct State {
 }
 
 impl Credentials {
-    pub(crate) fn new(auth: Auth, clock: Arc<dyn Clock>, limit: Duration) -> Self {
-        Self { auth, clock, limit, state: Mutex::default(), ended: std::sync::atomic::AtomicU64::new(0) }
+    pub(crate) fn new(auth: Auth, clock: Arc<dyn Clock>, limit: Duration, allow_loopback_http: bool) -> Self {
+        let ended = std::sync::atomic::AtomicU64::new(0);
+        Self { auth, clock, limit, allow_loopback_http, state: Mutex::default(), ended }
     }
 
     /// The credential to send. Fetches a token if there is none or the one at hand is about to expire.
     pub(crate) async fn current(&self) -> Result<Credential> {
         match &self.auth.0 {
-            Scheme::None => Ok(Credential { header: None, generation: None }),
-            Scheme::Basic { user, password } => Ok(Credential { header: basic(user, password), generation: None }),
-            Scheme::Bearer(token) => Ok(Credential { header: bearer(token), generation: None }),
+            Scheme::None => Ok(Credential { header: None, base: None, generation: None }),
+            Scheme::Basic { user, password } => {
+                Ok(Credential { header: basic(user, password), base: None, generation: None })
+            }
+            Scheme::Bearer(token) => Ok(Credential { header: bearer(token), base: None, generation: None }),
             Scheme::Renewable(source) => self.valid(source.as_ref(), None).await,
         }
     }
@@ -244,10 +265,11 @@ impl Credentials {
         let fetched = self.fetch(source).await;
         self.ended.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         match fetched {
-            Ok((header, valid_for)) => {
+            Ok((header, base, valid_for)) => {
                 let valid_for = valid_for.map(|d| d.saturating_sub(RENEWAL_MARGIN).max(d / 2));
                 state.expires_at = valid_for.map(|d| self.clock.monotonic().saturating_add(d));
                 state.header = Some(header);
+                state.base = base;
                 state.generation += 1;
                 state.failure = None;
                 Ok(state.credential())
@@ -261,7 +283,7 @@ impl Credentials {
         }
     }
 
-    async fn fetch(&self, source: &dyn TokenSource) -> Result<(HeaderValue, Option<Duration>)> {
+    async fn fetch(&self, source: &dyn TokenSource) -> Result<(HeaderValue, Option<Arc<Url>>, Option<Duration>)> {
         let token = match select(source.fetch(), self.clock.sleep(self.limit)).await {
             Either::Left((token, _)) => token?,
             Either::Right(_) => {
@@ -276,13 +298,24 @@ impl Credentials {
         let header = bearer(&token.token).ok_or_else(|| {
             Error::new(Kind::Protocol, "fetch an access token", "the issuer's token cannot stand in a header")
         })?;
-        Ok((header, token.valid_for))
+        let base = match &token.base_url {
+            None => None,
+            // The problems may quote the address, and nothing vouches for what stands in it.
+            Some(url) => Some(Arc::new(base_url(url, self.allow_loopback_http).map_err(|_| {
+                Error::new(
+                    Kind::Protocol,
+                    "fetch an access token",
+                    "the issuer names an address that no token may go to",
+                )
+            })?)),
+        };
+        Ok((header, base, token.valid_for))
     }
 }
 
 impl State {
     fn credential(&self) -> Credential {
-        Credential { header: self.header.clone(), generation: Some(self.generation) }
+        Credential { header: self.header.clone(), base: self.base.clone(), generation: Some(self.generation) }
     }
 }
 

@@ -34,6 +34,7 @@ struct Inner {
     user_agent: HeaderValue,
     limits: Limits,
     credentials: Credentials,
+    renewal: fn(&Response) -> bool,
     correlation_header: Option<HeaderName>,
     clock: Arc<dyn Clock>,
 }
@@ -58,7 +59,13 @@ impl Client {
             base,
             user_agent,
             limits: config.limits,
-            credentials: Credentials::new(config.auth, Arc::clone(&config.clock), config.limits.total()),
+            credentials: Credentials::new(
+                config.auth,
+                Arc::clone(&config.clock),
+                config.limits.total(),
+                config.allow_loopback_http,
+            ),
+            renewal: config.renewal,
             correlation_header: config.correlation_header,
             clock: config.clock,
         })))
@@ -77,7 +84,7 @@ impl Client {
     pub async fn send(&self, request: Request) -> Result<Response> {
         let credential = self.0.credentials.current().await?;
         let response = self.observed(&request, &credential).await?;
-        if response.status != StatusCode::UNAUTHORIZED || !credential.is_renewable() {
+        if response.status != StatusCode::UNAUTHORIZED || !credential.is_renewable() || !(self.0.renewal)(&response) {
             return Ok(response);
         }
         let credential = self.0.credentials.replace(&credential).await?;
@@ -165,8 +172,8 @@ impl Client {
 
     fn assemble(&self, request: &Request, credential: &Credential) -> Result<reqwest::Request> {
         let inner = &*self.0;
-        let mut url = inner.base.clone();
-        let path = format!("{}{}", inner.base.path().trim_end_matches('/'), request.path.encoded());
+        let mut url = credential.base.as_deref().unwrap_or(&inner.base).clone();
+        let path = format!("{}{}", url.path().trim_end_matches('/'), request.path.encoded());
         url.set_path(&path);
         // The URL library normalises dot segments and the like. A path that it changes would go elsewhere.
         if url.path() != path {

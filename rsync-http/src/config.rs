@@ -12,6 +12,7 @@ use serde::Deserialize;
 use url::{Host, Url};
 
 use crate::auth::Auth;
+use crate::request::Response;
 
 /// Limits of one exchange. Every one ends the exchange with an error; none can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -77,6 +78,7 @@ pub struct ClientConfig {
     pub(crate) roots: Roots,
     pub(crate) allow_loopback_http: bool,
     pub(crate) correlation_header: Option<HeaderName>,
+    pub(crate) renewal: fn(&Response) -> bool,
     pub(crate) http: Option<reqwest::Client>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -92,6 +94,7 @@ impl ClientConfig {
             roots: Roots::default(),
             allow_loopback_http: false,
             correlation_header: None,
+            renewal: |_| true,
             http: None,
             clock: Arc::new(SystemClock::new()),
         }
@@ -132,6 +135,14 @@ impl ClientConfig {
         self
     }
 
+    /// Says which 401 answers are about the token, for services that also use the status for refusals that no other
+    /// token would lift. Only after those a renewable token is replaced. By default all are.
+    #[must_use]
+    pub fn with_renewal(mut self, renewal: fn(&Response) -> bool) -> Self {
+        self.renewal = renewal;
+        self
+    }
+
     /// Uses a client of the host's making instead of an own one, to share its connections or to go through a proxy.
     /// [`Roots`] and [`Limits::connect_ms`] are then the host's business, and so is safety: build it with
     /// [`reqwest::redirect::Policy::none`] and [`reqwest::retry::never`].
@@ -152,7 +163,7 @@ impl ClientConfig {
     /// sees all of them at once.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        self.check_base_url(&mut problems);
+        check_base_url(&self.base_url, self.allow_loopback_http, &mut problems);
         if HeaderValue::from_str(&self.user_agent).is_err() || self.user_agent.trim().is_empty() {
             problems.push(Problem::new(
                 "user_agent",
@@ -181,39 +192,10 @@ impl ClientConfig {
         problems
     }
 
-    fn check_base_url(&self, problems: &mut Vec<Problem>) {
-        let mut report = |cause: &str, fix: &str| problems.push(Problem::new("base_url", cause, fix));
-        let url = match Url::parse(&self.base_url) {
-            Ok(url) => url,
-            Err(e) => return report(&format!("is not a URL: {e}"), "use the form https://api.example.com"),
-        };
-        let Some(host) = url.host() else {
-            return report("names no host", "use the form https://api.example.com");
-        };
-        match url.scheme() {
-            "https" => {}
-            "http" if !is_loopback(&host) => {
-                report("plain http would show the credentials to the network", "use https");
-            }
-            "http" if !self.allow_loopback_http => {
-                report("plain http is refused", "use https, or permit http for this machine in so many words");
-            }
-            "http" => {}
-            _ => report("is neither https nor http", "use https"),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            report("holds credentials", "give them to the authentication settings");
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            report("holds a query or fragment", "end it after the path");
-        }
-    }
-
     /// The checked base URL without a slash at its end.
     pub(crate) fn base(&self) -> Result<Url> {
         Error::from_problems(Kind::InvalidConfig, "build an HTTP client", self.problems())?;
-        Url::parse(self.base_url.trim_end_matches('/'))
-            .map_err(|e| Error::new(Kind::InvalidConfig, "build an HTTP client", "base URL").with_source(e))
+        base_url(&self.base_url, self.allow_loopback_http)
     }
 }
 
@@ -221,6 +203,43 @@ impl fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The base URL may hold credentials as long as it is not checked.
         f.debug_struct("ClientConfig").field("auth", &self.auth).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// An address that requests with credentials may go to, without a slash at its end.
+pub(crate) fn base_url(base_url: &str, allow_loopback_http: bool) -> Result<Url> {
+    let mut problems = Vec::new();
+    check_base_url(base_url, allow_loopback_http, &mut problems);
+    Error::from_problems(Kind::InvalidConfig, "read a base URL", problems)?;
+    Url::parse(base_url.trim_end_matches('/'))
+        .map_err(|e| Error::new(Kind::InvalidConfig, "read a base URL", "is not a URL").with_source(e))
+}
+
+fn check_base_url(base_url: &str, allow_loopback_http: bool, problems: &mut Vec<Problem>) {
+    let mut report = |cause: &str, fix: &str| problems.push(Problem::new("base_url", cause, fix));
+    let url = match Url::parse(base_url) {
+        Ok(url) => url,
+        Err(e) => return report(&format!("is not a URL: {e}"), "use the form https://api.example.com"),
+    };
+    let Some(host) = url.host() else {
+        return report("names no host", "use the form https://api.example.com");
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if !is_loopback(&host) => {
+            report("plain http would show the credentials to the network", "use https");
+        }
+        "http" if !allow_loopback_http => {
+            report("plain http is refused", "use https, or permit http for this machine in so many words");
+        }
+        "http" => {}
+        _ => report("is neither https nor http", "use https"),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        report("holds credentials", "give them to the authentication settings");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        report("holds a query or fragment", "end it after the path");
     }
 }
 

@@ -87,6 +87,13 @@ impl Request {
         self.with_body("application/json", body)
     }
 
+    /// Sets a body of form fields. Unlike a query, it may hold secrets.
+    #[must_use]
+    pub fn with_form<'a>(self, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.with_body("application/x-www-form-urlencoded", body)
+    }
+
     /// Sets the body and its content type.
     #[must_use]
     pub fn with_body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {

@@ -411,6 +411,79 @@ async fn f39_tokens_are_replaced_before_they_expire() {
     assert!(tokens.fetched.load(Ordering::SeqCst) > 2);
 }
 
+/// Tokens that come with an address each.
+#[derive(Debug)]
+struct Addressed(Vec<String>, AtomicUsize);
+
+impl Addressed {
+    fn new(addresses: Vec<String>) -> Arc<Self> {
+        Arc::new(Self(addresses, AtomicUsize::new(0)))
+    }
+}
+
+#[async_trait]
+impl TokenSource for Addressed {
+    async fn fetch(&self) -> Result<AccessToken> {
+        let n = self.1.fetch_add(1, Ordering::SeqCst);
+        let address = &self.0[n.min(self.0.len() - 1)];
+        Ok(AccessToken::new(Secret::new(format!("token-{}", n + 1))).with_base_url(address))
+    }
+}
+
+#[tokio::test]
+async fn a_token_goes_only_to_the_address_it_came_with() {
+    let (issuer, old, new) = (Server::always(response("200 OK", "", "")).await, guarded(9).await, guarded(2).await);
+    let source = Addressed::new(vec![old.base_url(), format!("{}/", new.base_url())]);
+    let client = issuer.client(Auth::renewable(source));
+    // The first address refuses the first token; the second token came with another address.
+    assert_eq!(client.send(write()).await.unwrap().status(), 200);
+    assert_eq!((issuer.requests(), old.requests(), new.requests()), (0, 1, 1));
+    assert_eq!(client.send(read()).await.unwrap().status(), 200);
+    assert_eq!((issuer.requests(), old.requests(), new.requests()), (0, 1, 2));
+}
+
+#[tokio::test]
+async fn addresses_that_are_not_safe_get_no_token() {
+    let server = Server::always(response("200 OK", "", "")).await;
+    for address in ["http://canary.example.com", "canary", "https://user:canary@host", "ftp://canary", ""] {
+        let error = server.client(Auth::renewable(Addressed::new(vec![address.to_owned()]))).send(write()).await;
+        let error = error.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (Kind::Protocol, Retry::Never), "{address}");
+        assert!(!shown(&error).contains(CANARY), "{}", shown(&error));
+    }
+    let strict = ClientConfig::new("https://host", Auth::renewable(Addressed::new(vec![server.base_url()])));
+    assert_eq!(Client::new(strict).unwrap().send(write()).await.unwrap_err().kind(), Kind::Protocol);
+    assert_eq!(server.requests(), 0);
+}
+
+#[tokio::test]
+async fn only_refusals_of_the_token_renew_it() {
+    for (body, requests) in [("token expired", 2), ("not for you", 1)] {
+        let server = Server::always(response("401 Unauthorized", "", body)).await;
+        let tokens = Arc::new(Tokens::default());
+        let config = config(&server.base_url(), Auth::renewable(Arc::clone(&tokens) as Arc<dyn TokenSource>))
+            .with_renewal(|response| response.body().starts_with(b"token"));
+        assert_eq!(Client::new(config).unwrap().send(write()).await.unwrap().status(), 401);
+        assert_eq!((server.requests(), tokens.fetched.load(Ordering::SeqCst)), (requests, requests), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn forms_are_escaped() {
+    let seen = Arc::new(Mutex::new(String::new()));
+    let log = Arc::clone(&seen);
+    let server = Server::start(move |_, request| {
+        *log.lock().unwrap() = request.to_owned();
+        Action::Send(response("200 OK", "", ""))
+    })
+    .await;
+    let request = read().with_form([("a", "1 &=+%"), ("b", "ü")]);
+    server.client(Auth::none()).send(request).await.unwrap();
+    let seen = seen.lock().unwrap().clone();
+    assert!(seen.contains("content-type: application/x-www-form-urlencoded\r\n"), "{seen}");
+    assert!(seen.ends_with("\r\n\r\na=1+%26%3D%2B%25&b=%C3%BC"), "{seen}");
+}
+
 #[tokio::test]
 async fn s01_s02_nothing_that_is_sent_or_received_is_logged() {
     record_logs();

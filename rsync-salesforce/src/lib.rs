@@ -1,1 +1,23 @@
-//! Salesforce as a Reverse ETL destination.
+#![doc = include_str!("../README.md")]
+
+mod classify;
+mod client;
+mod config;
+mod decode;
+mod destination;
+mod encode;
+mod lookup;
+mod number;
+mod object;
+mod origin;
+mod quota;
+mod record_id;
+mod row;
+mod schema;
+mod soql;
+mod token;
+mod value;
+mod wire;
+
+pub use config::{AutoAssign, Builder, Credentials, SalesforceConfig};
+pub use destination::Salesforce;

@@ -41,12 +41,13 @@ impl Played {
 }
 
 impl Playback {
-    /// Gives these answers, the last one again and again. Panics without a free port.
+    /// Gives these answers, the last one again and again. `{base_url}` in a body of text becomes the server's address.
+    /// Panics without a free port.
     pub async fn start(answers: Vec<Played>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let base_url = format!("http://{}", listener.local_addr().expect("an address"));
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&requests);
+        let (seen, own) = (Arc::clone(&requests), base_url.clone());
         tokio::spawn(async move {
             for index in 0.. {
                 let Ok((mut stream, _)) = listener.accept().await else { return };
@@ -61,13 +62,17 @@ impl Playback {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 seen.lock().unwrap_or_else(PoisonError::into_inner).push(text);
                 let Some(Played { status, headers, body }) = answers.get(index).or(answers.last()) else { return };
+                let body = match std::str::from_utf8(body) {
+                    Ok(text) => text.replace("{base_url}", &own).into_bytes(),
+                    Err(_) => body.clone(),
+                };
                 // 204 has no body, and so no length.
                 let length = match status {
                     204 => String::new(),
                     _ => format!("content-length: {}\r\n", body.len()),
                 };
                 let head = format!("HTTP/1.1 {status} Status\r\n{headers}{length}connection: close\r\n\r\n");
-                let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
+                let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
             }
         });
         Self { base_url, requests }

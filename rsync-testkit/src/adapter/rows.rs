@@ -56,6 +56,7 @@ pub fn words(outcomes: &[RowOutcome]) -> Vec<String> {
             RowOutcome::Rejected { code, field, .. } => {
                 format!("Rejected {code} {}", field.as_ref().map(|field| field.as_str()).unwrap_or("-"))
             }
+            RowOutcome::Retryable { code, .. } => format!("Retryable {code}"),
             other => format!("{other:?}"),
         })
         .collect()

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use rsync_testkit::sim::customerio::{self, CustomerIoSim};
 use rsync_testkit::sim::fault::FaultPlan;
 use rsync_testkit::sim::hubspot::{self, HubSpotSim};
+use rsync_testkit::sim::salesforce::{self, SalesforceSim};
 use rsync_testkit::sim::server::INSPECTION_PREFIX;
 use serde::de::DeserializeOwned;
 
-const SERVICES: &str = "customerio, hubspot";
+const SERVICES: &str = "customerio, hubspot, salesforce";
 
 const HELP: &str = "\
 Runs a strict local simulator of a remote service until it is interrupted.
@@ -20,15 +21,17 @@ Usage: rsync-sim <service> [options]
 Services:
   customerio            Customer.io, Track API v1 and v2 and the App API's reads of people
   hubspot               HubSpot CRM, API versions v3, 2026-03 and 2026-09
+  salesforce            Salesforce REST API and sObject Collections, versions v60 to v68
 
 Options:
   --port <number>       port on 127.0.0.1 (default 4511; 0 takes any free one)
-  --seed <file.json>    initial state: credentials, limits and records; see the type Seed of the service
+  --seed <file.json>    initial state: credentials, limits, records and more; see the type Seed of the service
   --faults <file.json>  fault plan; can be replaced at run time with PUT /_sim/faults
   --quirks <file.json>  switches for behaviour that public evidence does not settle
   --unlimited           no request limits, whatever the seed says
   --tls                 serve HTTPS with a certificate authority made for this run
   --ca-out <file.pem>   where to write the authority's certificate (needs --tls)
+  --key-out <file.pem>  where to write the private key that signs in (salesforce only)
   --help                this text
 
 Inspection, outside the service's own paths:
@@ -43,6 +46,10 @@ Inspection, outside the service's own paths:
   hubspot:
   GET  /_sim/records/{object}   what is stored
   POST /_sim/reset?what=portal  resets the records too
+  salesforce:
+  GET  /_sim/records/{object}   what is stored
+  POST /_sim/reset?what=org     resets the records too
+  POST /_sim/expire             ends all sessions
 ";
 
 fn main() -> ExitCode {
@@ -64,6 +71,16 @@ struct Options {
     unlimited: bool,
     tls: bool,
     ca_out: Option<PathBuf>,
+    key_out: Option<PathBuf>,
+}
+
+impl Options {
+    fn without_key(&self) -> Result<(), String> {
+        match self.key_out {
+            Some(_) => Err("--key-out: this service signs nobody in with a key; leave it out".to_owned()),
+            None => Ok(()),
+        }
+    }
 }
 
 fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
@@ -81,14 +98,23 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<(), String> {
     match service.as_str() {
         "customerio" => customerio(&options),
         "hubspot" => hubspot(&options),
+        "salesforce" => salesforce(&options),
         other => Err(format!("service {other:?} is not known; name one of: {SERVICES}")),
     }
 }
 
 /// Reads the options; `None` when help is asked for.
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
-    let mut options =
-        Options { port: 4511, seed: None, faults: None, quirks: None, unlimited: false, tls: false, ca_out: None };
+    let mut options = Options {
+        port: 4511,
+        seed: None,
+        faults: None,
+        quirks: None,
+        unlimited: false,
+        tls: false,
+        ca_out: None,
+        key_out: None,
+    };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} lacks its value; see --help"));
         match argument.as_str() {
@@ -104,6 +130,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             "--unlimited" => options.unlimited = true,
             "--tls" => options.tls = true,
             "--ca-out" => options.ca_out = Some(value()?.into()),
+            "--key-out" => options.key_out = Some(value()?.into()),
             other => return Err(format!("option {other:?} is not known; see --help")),
         }
     }
@@ -117,6 +144,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
 }
 
 fn customerio(options: &Options) -> Result<(), String> {
+    options.without_key()?;
     let mut seed = match &options.seed {
         Some(path) => customerio::Seed::from_json(&text_of("--seed", path)?).map_err(|e| format!("--seed: {e}"))?,
         None => customerio::Seed::default(),
@@ -125,14 +153,16 @@ fn customerio(options: &Options) -> Result<(), String> {
         seed.rate_limits = customerio::RateLimits::Unlimited;
     }
     let mut builder =
-        CustomerIoSim::builder().with_seed(seed).with_port(options.port).with_faults(options.fault_plan()?);
-    builder = builder.with_quirks(options.quirks()?);
+        CustomerIoSim::builder().with_seed(seed).with_port(options.port).with_faults(fault_plan(options)?);
+    if let Some(quirks) = quirks(options)? {
+        builder = builder.with_quirks(quirks);
+    }
     if options.tls {
         builder = builder.with_tls();
     }
     serve(async {
         let sim = builder.start().await.map_err(|e| e.to_string())?;
-        options.write_ca(sim.ca_pem())?;
+        write_pem("--ca-out", options.ca_out.as_ref(), sim.ca_pem())?;
         println!("Customer.io simulator of workspace {}", sim.environment_id());
         println!("base URL:    {}", sim.base_url());
         // The keys are test data from the seed: they open nothing else.
@@ -140,11 +170,12 @@ fn customerio(options: &Options) -> Result<(), String> {
         println!("API key:     {}", sim.api_key());
         println!("App API key: {}", sim.app_api_key());
         println!("inspection:  {}{INSPECTION_PREFIX}/stats", sim.base_url());
-        interrupted().await
+        interrupted(sim).await
     })
 }
 
 fn hubspot(options: &Options) -> Result<(), String> {
+    options.without_key()?;
     let mut seed = match &options.seed {
         Some(path) => hubspot::Seed::from_json(&text_of("--seed", path)?).map_err(|e| format!("--seed: {e}"))?,
         None => hubspot::Seed::default(),
@@ -152,56 +183,90 @@ fn hubspot(options: &Options) -> Result<(), String> {
     if options.unlimited {
         seed.rate_limits = hubspot::RateLimits::Unlimited;
     }
-    let mut builder = HubSpotSim::builder().with_seed(seed).with_port(options.port).with_faults(options.fault_plan()?);
-    builder = builder.with_quirks(options.quirks()?);
+    let mut builder = HubSpotSim::builder().with_seed(seed).with_port(options.port).with_faults(fault_plan(options)?);
+    if let Some(quirks) = quirks(options)? {
+        builder = builder.with_quirks(quirks);
+    }
     if options.tls {
         builder = builder.with_tls();
     }
     serve(async {
         let sim = builder.start().await.map_err(|e| e.to_string())?;
-        options.write_ca(sim.ca_pem())?;
+        write_pem("--ca-out", options.ca_out.as_ref(), sim.ca_pem())?;
         println!("HubSpot simulator of portal {}", sim.portal_id());
         println!("base URL:   {}", sim.base_url());
         // The token is test data from the seed: it opens nothing else.
         println!("token:      {}", sim.token());
         println!("inspection: {}{INSPECTION_PREFIX}/stats", sim.base_url());
-        interrupted().await
+        interrupted(sim).await
     })
 }
 
-impl Options {
-    fn fault_plan(&self) -> Result<FaultPlan, String> {
-        match &self.faults {
-            Some(path) => FaultPlan::from_json(&text_of("--faults", path)?).map_err(|e| format!("--faults: {e}")),
-            None => Ok(FaultPlan::default()),
+fn salesforce(options: &Options) -> Result<(), String> {
+    let mut seed = match &options.seed {
+        Some(path) => salesforce::Seed::from_json(&text_of("--seed", path)?).map_err(|e| format!("--seed: {e}"))?,
+        None => salesforce::Seed::default(),
+    };
+    if options.unlimited {
+        (seed.api_limit, seed.concurrent_limit) = (u64::MAX, None);
+    }
+    let mut builder =
+        SalesforceSim::builder().with_seed(seed).with_port(options.port).with_faults(fault_plan(options)?);
+    if let Some(quirks) = quirks(options)? {
+        builder = builder.with_quirks(quirks);
+    }
+    if options.tls {
+        builder = builder.with_tls();
+    }
+    serve(async {
+        let sim = builder.start().await.map_err(|e| e.to_string())?;
+        write_pem("--ca-out", options.ca_out.as_ref(), sim.ca_pem())?;
+        write_pem("--key-out", options.key_out.as_ref(), Some(sim.private_key_pem()))?;
+        println!("Salesforce simulator of organization {}", sim.organization_id());
+        println!("base URL:      {}", sim.base_url());
+        println!("client id:     {}", sim.client_id());
+        // The secret is test data from the seed, and the key is made for this run: they open nothing else.
+        println!("client secret: {}", sim.client_secret());
+        println!("username:      {}", sim.username());
+        match &options.key_out {
+            Some(path) => println!("private key:   {}", path.display()),
+            None => println!("private key:   not written; start with --key-out <file.pem>"),
         }
-    }
-
-    fn quirks<Q: DeserializeOwned + Default>(&self) -> Result<Q, String> {
-        match &self.quirks {
-            Some(path) => serde_json::from_str(&text_of("--quirks", path)?)
-                .map_err(|e| format!("--quirks: {e}; see the field names of Quirks")),
-            None => Ok(Q::default()),
-        }
-    }
-
-    fn write_ca(&self, pem: Option<&str>) -> Result<(), String> {
-        let (Some(path), Some(pem)) = (&self.ca_out, pem) else { return Ok(()) };
-        std::fs::write(path, pem)
-            .map_err(|e| format!("--ca-out: cannot write {}: {e}; choose a writable path", path.display()))
-    }
+        println!("inspection:    {}{INSPECTION_PREFIX}/stats", sim.base_url());
+        interrupted(sim).await
+    })
 }
 
-fn serve(service: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+fn fault_plan(options: &Options) -> Result<FaultPlan, String> {
+    let Some(path) = &options.faults else { return Ok(FaultPlan::default()) };
+    FaultPlan::from_json(&text_of("--faults", path)?).map_err(|e| format!("--faults: {e}"))
+}
+
+fn quirks<Q: DeserializeOwned>(options: &Options) -> Result<Option<Q>, String> {
+    let Some(path) = &options.quirks else { return Ok(None) };
+    let read = serde_json::from_str(&text_of("--quirks", path)?);
+    read.map(Some).map_err(|e| format!("--quirks: {e}; see the field names of Quirks"))
+}
+
+fn serve(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|e| format!("cannot start: {e}; free resources of this machine"))?;
-    runtime.block_on(service)
+    runtime.block_on(work)
 }
 
-async fn interrupted() -> Result<(), String> {
-    tokio::signal::ctrl_c().await.map_err(|e| format!("cannot wait for an interrupt: {e}; run it in a terminal"))
+/// Keeps a simulator running until the program is interrupted.
+async fn interrupted<S>(sim: S) -> Result<(), String> {
+    let waited = tokio::signal::ctrl_c().await;
+    drop(sim);
+    waited.map_err(|e| format!("cannot wait for an interrupt: {e}; run it in a terminal"))
+}
+
+fn write_pem(option: &str, path: Option<&PathBuf>, pem: Option<&str>) -> Result<(), String> {
+    let (Some(path), Some(pem)) = (path, pem) else { return Ok(()) };
+    std::fs::write(path, pem)
+        .map_err(|e| format!("{option}: cannot write {}: {e}; choose a writable path", path.display()))
 }
 
 fn text_of(option: &str, path: &PathBuf) -> Result<String, String> {

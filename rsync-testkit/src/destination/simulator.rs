@@ -9,7 +9,8 @@ use crate::sim::journal::Journal;
 /// [`ServiceFaults`] and [`RequestCounts`] of anything that runs on [`Server`](crate::sim::server::Server): our
 /// simulators, and a service that a harness serves with it.
 ///
-/// The service must list the rows of an answer under `results` for [`ServiceFault::MissingOutcome`] to work.
+/// The service must list the rows of an answer under `results`, or answer with a list of them, for
+/// [`ServiceFault::MissingOutcome`] to work.
 #[derive(Clone, Debug)]
 pub struct SimulatorFaults {
     faults: Faults,

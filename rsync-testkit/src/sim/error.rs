@@ -15,6 +15,9 @@ pub enum SimError {
     /// The test certificate authority or the TLS configuration could not be made.
     #[error("cannot prepare TLS for the simulator: {0}; start it without TLS to go on without it")]
     Tls(String),
+    /// The key pair of the simulated connected app could not be made.
+    #[error("cannot make the key pair of the simulated app: {0}; check that the process has a source of randomness")]
+    Keys(String),
     /// The simulator's own thread or runtime could not be started.
     #[error("cannot start the simulator's thread: {0}; free resources of this process or start it on a runtime")]
     Thread(std::io::Error),

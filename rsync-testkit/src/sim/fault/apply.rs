@@ -169,7 +169,9 @@ fn dripping(
 
 fn drop_results(body: &Bytes, entries: DropEntries) -> Bytes {
     let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(body) else { return body.clone() };
-    if let Some(results) = value.get_mut("results").and_then(|r| r.as_array_mut()) {
+    // Some services list the entries at the top of the answer.
+    let listed = if value.is_array() { Some(&mut value) } else { value.get_mut("results") };
+    if let Some(results) = listed.and_then(|listed| listed.as_array_mut()) {
         let mut ordinal = 0;
         results.retain(|_| {
             ordinal += 1;

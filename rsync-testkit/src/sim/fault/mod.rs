@@ -207,7 +207,7 @@ pub enum FaultAction {
         #[serde(default)]
         processing: Processing,
     },
-    /// Applies the request and leaves entries out of the answer's `results`.
+    /// Applies the request and leaves entries out of the answer's `results`, or out of the answer if it is a list.
     DropResults {
         /// Which entries.
         entries: DropEntries,

@@ -3,9 +3,9 @@
 //! The recordings are no part of this repository. Without them the test says so and passes.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use reqwest::Method;
+use rsync_testkit::adapter::shared_data;
 use serde_json::{Value, json};
 
 use super::harness::{Http, roomy};
@@ -14,22 +14,6 @@ use super::harness::{Http, roomy};
 const NOT_THE_SERVICE: [&str; 5] = ["alt-svc", "date", "strict-transport-security", "transfer-encoding", "via"];
 /// Headers of the App API, which are for browsers except for these.
 const OF_APP: [&str; 2] = ["cache-control", "content-type"];
-
-/// Folder of the recordings, if they are there.
-#[allow(clippy::print_stdout, reason = "a test that did not compare anything must say so")]
-fn recordings() -> Option<PathBuf> {
-    let root = match std::env::var_os("RSYNC_SHARED_DATA") {
-        Some(root) => PathBuf::from(root),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
-    };
-    // The variable may name the folder that holds `data`, or `data` itself.
-    let candidates = [root.join("data/wire/customerio"), root.join("wire/customerio")];
-    let folder = candidates.into_iter().find(|folder| folder.is_dir());
-    if folder.is_none() {
-        println!("skipped: no recorded bodies (set RSYNC_SHARED_DATA to the folder that has them)");
-    }
-    folder
-}
 
 /// Body of the request that a call of the official client makes.
 fn body_of(call: &Value) -> Option<Value> {
@@ -52,7 +36,7 @@ fn body_of(call: &Value) -> Option<Value> {
 
 #[tokio::test]
 async fn live_exchanges() {
-    let Some(folder) = recordings() else { return };
+    let Some(folder) = shared_data("wire/customerio") else { return };
     let mut compared = BTreeSet::new();
     for entry in std::fs::read_dir(&folder).expect("a readable folder") {
         let path = entry.expect("an entry").path();

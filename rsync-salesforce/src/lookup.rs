@@ -1,0 +1,284 @@
+//! Reading records by key: queries, and answers as typed columns. Pure.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListBuilder, RecordBatch,
+    RecordBatchOptions, StringArray, StringBuilder, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Field as ArrowField, Schema as ArrowSchema};
+use chrono::{DateTime, NaiveDate};
+use rsync_core::destination::{Found, LookupRequest, Match};
+use rsync_core::error::{Error, Kind, Result, Retry};
+use rsync_core::ids::{FieldName, RemoteId};
+use rsync_core::record::{Cell as Key, FieldType, Rows};
+
+use crate::number::Number;
+use crate::object::{Fold, Object, RECORD_ID};
+use crate::record_id;
+use crate::schema::{Field, Form, Schema};
+use crate::soql;
+use crate::value::write_value;
+use crate::wire::{self, Cell};
+
+/// The keys of a request, folded, and what has been found for them.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    fold: Fold,
+    match_on: String,
+    queries: Vec<String>,
+    /// The rows of the request that each folded key stands for.
+    rows_of: HashMap<String, Vec<usize>>,
+    fields: Vec<(FieldName, FieldType)>,
+    matches: Vec<Match>,
+    /// For each requested field the texts of `matches`.
+    texts: Vec<Vec<Option<String>>>,
+    seen: HashSet<(usize, String)>,
+    /// Records of the present query.
+    read: u64,
+}
+
+/// What follows a page of a query.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    Last,
+    /// Another page, under this name.
+    More(String),
+}
+
+impl Lookup {
+    /// Takes the keys of a request. A key that no value of the field can be equal to has no record, and is not asked
+    /// for.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::SchemaMismatch`] for fields that the object does not have, or too many of them; [`Kind::Internal`] if
+    /// the keys are not those of the target, or one is null.
+    pub(crate) fn new(object: &Object, schema: &Schema, request: &LookupRequest) -> Result<Self> {
+        let match_on = request.target.match_on.as_str();
+        let field = schema.known(object, match_on)?;
+        let names = request.fields.iter().map(|(name, _)| readable(object, schema, name.as_str()));
+        let names = names.collect::<Result<Vec<_>>>()?;
+        let broken = |message| Err(Error::new(Kind::Internal, "read records", message).with_context("field", match_on));
+        let Some(column) = request.keys.column_of(match_on) else {
+            return broken("the keys are not of the key field");
+        };
+        let mut literals = Vec::with_capacity(request.keys.len());
+        let mut rows_of: HashMap<String, Vec<usize>> = HashMap::with_capacity(request.keys.len());
+        let fold = field.fold();
+        for row in 0..request.keys.len() {
+            let Key::Set(value) = column.cell(row) else { return broken("a key is null") };
+            let mut text = String::new();
+            let Ok(spelling) = write_value(Some(field), &value, &mut text) else { continue };
+            if !can_be_stored(field, &text) {
+                continue;
+            }
+            let rows = rows_of.entry(fold.fold(&text)).or_default();
+            if rows.is_empty() {
+                // Whether the service trims what it stores is not known, so both are asked for.
+                let trimmed = text.trim();
+                if trimmed != text && !field.case_sensitive {
+                    literals.push(soql::literal(trimmed, spelling));
+                }
+                literals.push(soql::literal(&text, spelling));
+            }
+            rows.push(row);
+        }
+        let queries = soql::queries(object, field, &names, &literals).ok_or_else(|| {
+            Error::new(Kind::Unsupported, "read records", "the fields are too many for one query")
+                .with_context("fields", names.len())
+                .with_remedy("read fewer fields at once")
+        })?;
+        Ok(Self {
+            fold,
+            match_on: match_on.to_owned(),
+            queries,
+            rows_of,
+            texts: vec![Vec::new(); request.fields.len()],
+            fields: request.fields.clone(),
+            matches: Vec::new(),
+            seen: HashSet::new(),
+            read: 0,
+        })
+    }
+
+    /// The queries to send, one after the other with all their pages.
+    pub(crate) fn take_queries(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.queries)
+    }
+
+    /// Takes one page of an answer. Returns where the next one is.
+    ///
+    /// An answer that does not hold what it announces is no answer: "no record" would only mean "left out".
+    pub(crate) fn take_page(&mut self, root: &str, body: &[u8]) -> Result<Page, &'static str> {
+        let page = wire::Object::read(body).ok_or("the answer is not that of a query")?;
+        let records = page.list("records").ok_or("the answer has no records")?;
+        for record in &records {
+            self.take_record(record)?;
+        }
+        self.read += records.len() as u64;
+        match page.flag("done") {
+            Some(true) => {
+                if page.number("totalSize") != Some(std::mem::take(&mut self.read)) {
+                    return Err("the answer has another number of records than it says");
+                }
+                Ok(Page::Last)
+            }
+            Some(false) => {
+                let next = page.text("nextRecordsUrl").ok_or("the answer does not name its next page")?;
+                Ok(Page::More(cursor(root, &next).ok_or("the next page is elsewhere")?.to_owned()))
+            }
+            None => Err("the answer does not say whether it is complete"),
+        }
+    }
+
+    fn take_record(&mut self, record: &wire::Object<'_>) -> Result<(), &'static str> {
+        let id = record.text(RECORD_ID).and_then(|id| record_id::canonical(&id)).ok_or("a record has no id")?;
+        let key = record.text(&self.match_on).ok_or("a record has no key")?;
+        // The service may compare more loosely than the field says, and then finds too much.
+        let Some(rows) = self.rows_of.get(&self.fold.fold(&key)) else { return Ok(()) };
+        for row in rows {
+            // Two queries may find the same record.
+            if !self.seen.insert((*row, id.clone())) {
+                continue;
+            }
+            self.matches.push(Match { key: *row, id: RemoteId::new(id.as_str()) });
+            for ((name, _), texts) in self.fields.iter().zip(&mut self.texts) {
+                texts.push(match record.value(name.as_str()) {
+                    Some(Cell::Text(text)) => Some(text.into_owned()).filter(|text| !text.is_empty()),
+                    Some(Cell::Null) => None,
+                    Some(Cell::Nested) | None => return Err("a record lacks a field that was asked for"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What was found, with the requested types.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::SchemaMismatch`] if a value has no form in the requested type. Reading it as null would say that the
+    /// field is empty.
+    pub(crate) fn finish(self) -> Result<Found> {
+        let mut fields = Vec::with_capacity(self.fields.len());
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.fields.len());
+        for ((name, ty), texts) in self.fields.iter().zip(&self.texts) {
+            let column = column(*ty, texts).ok_or_else(|| {
+                Error::new(Kind::SchemaMismatch, "read records", "a value does not fit the type it is read as")
+                    .with_context("field", name)
+                    .with_context("type", ty)
+                    .with_remedy("read the field as the type that Salesforce gives it, or as text")
+            })?;
+            fields.push(ArrowField::new(name.as_str(), ty.arrow(), true));
+            columns.push(column);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(self.matches.len()));
+        let batch =
+            RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), columns, &options).map_err(|e| {
+                Error::new(Kind::Internal, "read records", "the columns do not fit together").with_source(e)
+            })?;
+        Ok(Found { matches: self.matches, fields: Rows::new(batch)? })
+    }
+}
+
+/// The name of a field that holds one value.
+fn readable<'a>(object: &Object, schema: &'a Schema, name: &str) -> Result<&'a str> {
+    let field = schema.known(object, name)?;
+    if field.form == Form::Other {
+        return Err(Error::new(Kind::SchemaMismatch, "read records", "the field holds no single value")
+            .with_context("field", name)
+            .with_remedy("read the parts of a compound field, such as MailingCity"));
+    }
+    Ok(&field.name)
+}
+
+/// The error for keys that match more records than are read.
+pub(crate) fn too_many(match_on: &str, pages: usize) -> Error {
+    Error::new(Kind::Unsupported, "read records", "the keys match more records than a lookup reads")
+        .with_context("field", match_on)
+        .with_context("pages", pages)
+        .with_retry(Retry::Never)
+        .with_remedy("match on a field with unique values")
+}
+
+/// Whether a record can have this key. A query with an id that is none fails as a whole.
+fn can_be_stored(field: &Field, key: &str) -> bool {
+    let short = |max: u64| key.len() as u64 <= max || key.trim().chars().count() as u64 <= max;
+    match field.form {
+        Form::Id => record_id::canonical(key).is_some(),
+        _ => field.length.is_none_or(short),
+    }
+}
+
+/// The name of a page in the address that an answer gives for it. An address elsewhere is none.
+fn cursor<'a>(root: &str, next: &'a str) -> Option<&'a str> {
+    let name = next.strip_prefix(root)?.strip_prefix("/query/")?;
+    let plain = (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    plain.then_some(name)
+}
+
+/// The texts as a column of `ty`; `None` if one has no form in it.
+fn column(ty: FieldType, texts: &[Option<String>]) -> Option<ArrayRef> {
+    fn all<T>(texts: &[Option<String>], read: impl Fn(&str) -> Option<T>) -> Option<Vec<Option<T>>> {
+        texts.iter().map(|text| text.as_deref().map(&read).map_or(Some(None), |value| value.map(Some))).collect()
+    }
+    Some(match ty {
+        FieldType::Text => Arc::new(StringArray::from_iter(texts)),
+        FieldType::Integer => {
+            let integer = |text: &str| Number::parse(text)?.unscaled(0).and_then(|n| i64::try_from(n).ok());
+            Arc::new(Int64Array::from(all(texts, integer)?))
+        }
+        FieldType::Float => {
+            let float = |text: &str| Number::parse(text).and(text.parse::<f64>().ok()).filter(|f| f.is_finite());
+            Arc::new(Float64Array::from(all(texts, float)?))
+        }
+        FieldType::Decimal { precision, scale } => {
+            let limit = 10_u128.checked_pow(u32::from(precision))?;
+            let decimal =
+                |text: &str| Number::parse(text)?.unscaled(scale).filter(|unscaled| unscaled.unsigned_abs() < limit);
+            let values = Decimal128Array::from(all(texts, decimal)?);
+            Arc::new(values.with_precision_and_scale(precision, scale).ok()?)
+        }
+        FieldType::Boolean => {
+            let flag = |text: &str| match text {
+                "true" => Some(true),
+                "false" => Some(false),
+                _ => None,
+            };
+            Arc::new(BooleanArray::from(all(texts, flag)?))
+        }
+        FieldType::Date => Arc::new(Date32Array::from(all(texts, date)?)),
+        FieldType::Timestamp => Arc::new(TimestampMicrosecondArray::from(all(texts, moment)?).with_timezone("UTC")),
+        FieldType::TextList => {
+            let mut list = ListBuilder::new(StringBuilder::new());
+            for text in texts {
+                if let Some(text) = text {
+                    text.split(';').for_each(|item| list.values().append_value(item));
+                }
+                list.append(text.is_some());
+            }
+            Arc::new(list.finish())
+        }
+        _ => return None,
+    })
+}
+
+/// Days since 1970.
+fn date(text: &str) -> Option<i32> {
+    const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date");
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    i32::try_from(date.signed_duration_since(EPOCH).num_days()).ok()
+}
+
+/// Microseconds since 1970. The service writes `2021-12-03T17:59:20.000+0000`.
+fn moment(text: &str) -> Option<i64> {
+    let parsed =
+        DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").or_else(|_| DateTime::parse_from_rfc3339(text));
+    parsed.ok().map(|moment| moment.timestamp_micros())
+}
+
+#[cfg(test)]
+#[path = "lookup_tests.rs"]
+mod tests;
