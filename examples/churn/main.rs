@@ -1,12 +1,13 @@
-//! Syncs a CSV file of customers to HubSpot contacts.
+//! Syncs customers from a CSV file or a PostgreSQL table to Salesforce, HubSpot or Customer.io.
 //!
 //! ```text
-//! HUBSPOT_TOKEN=... cargo run --bin churn -- customers.csv state-folder
+//! HUBSPOT_TOKEN=... cargo run --bin churn -- hubspot customers.csv state-folder
 //! ```
 //!
 //! The columns are those of a public data set on customer churn (customerID, gender, SeniorCitizen, tenure,
-//! Contract, PaymentMethod, MonthlyCharges, TotalCharges, Churn). Set `HUBSPOT_BASE_URL` to use a simulator that was
-//! started with `cargo run -p rsync-testkit --bin rsync-sim -- hubspot --port 4511`.
+//! Contract, PaymentMethod, MonthlyCharges, TotalCharges, Churn). `postgres` in place of the file reads the table
+//! `customers` of the database that `DATABASE_URL` names. The modules of `churn` tell what each service takes from the
+//! environment, a simulator's address among it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
 use std::env;
@@ -15,8 +16,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use rsync_core::Secret;
-use rsync_examples::churn;
-use rsync_hubspot::HubSpot;
+use rsync_examples::churn::{self, Service};
+
+const USAGE: &str = "usage: churn salesforce|hubspot|customerio CUSTOMERS.csv|postgres STATE_FOLDER";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -33,17 +35,19 @@ async fn main() -> ExitCode {
 /// Whether nothing is left to do.
 async fn sync() -> Result<bool, Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [csv, state] = arguments.as_slice() else {
-        return Err("usage: churn CUSTOMERS.csv STATE_FOLDER, with the token in HUBSPOT_TOKEN".into());
+    let [service, source, state] = arguments.as_slice() else { return Err(USAGE.into()) };
+    let (service, state): (Service, _) = (service.parse()?, Path::new(state));
+    let sync = match source.as_str() {
+        "postgres" => {
+            let url =
+                env::var("DATABASE_URL").map_err(|_| "DATABASE_URL is not set; put the database's address there")?;
+            churn::builder(churn::postgres(Secret::new(url))?, state)?
+        }
+        file => churn::builder(churn::csv(Path::new(file))?, state)?,
     };
-    // Never as an argument: other users see the arguments of a process.
-    let token = env::var("HUBSPOT_TOKEN").map_err(|_| "put the token of a private app into HUBSPOT_TOKEN")?;
-    let hubspot = match env::var("HUBSPOT_BASE_URL") {
-        Ok(base_url) => churn::adapter(&base_url, &token)?,
-        Err(_) => HubSpot::builder().token(Secret::new(token)).build()?,
-    };
-    let sync = churn::builder(Path::new(csv), Path::new(state), hubspot)?
-        .mapping(churn::mapping(churn::blank_clears))
+    let sync = sync
+        .mapping(churn::mapping(service.fields(), churn::blank_clears))
+        .shared_destination(service.from_env()?, service.target())
         .build()?;
     let plan = sync.plan().await?;
     println!("{plan}\n");

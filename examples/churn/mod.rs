@@ -1,7 +1,12 @@
-//! The churn example: the sync itself, and a portal to run it against.
+//! The churn example: customers of a telephone company, synced to any of the services that this workspace knows.
 
-mod portal;
+pub mod customerio;
+pub mod hubspot;
+pub mod salesforce;
+mod service;
+mod source;
 mod sync;
 
-pub use portal::{adapter, portal};
-pub use sync::{MONEY, blank_clears, builder, mapping, source, target};
+pub use service::Service;
+pub use source::{csv, postgres};
+pub use sync::{Fields, MONEY, blank_clears, builder, mapping};

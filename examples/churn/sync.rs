@@ -1,44 +1,75 @@
-//! Customers of a telephone company and their churn, from a CSV file to CRM contacts.
+//! The sync itself, whatever the service and the source.
 
 use std::path::{Path, PathBuf};
 
 use rsync_core::pipeline::PipelineBuilder;
 use rsync_core::{
-    Destination, EmbeddedStore, FieldMap, FieldRule, FieldType, HashKey, Model, NullRule, Owner, Pipeline, Result,
-    Target,
+    EmbeddedStore, FieldMap, FieldRule, FieldType, HashKey, Model, NullRule, Owner, Pipeline, Result, Source,
 };
-use rsync_datafusion_source::{Csv, DataFusionSource};
 
 /// Money with two places.
 pub const MONEY: FieldType = FieldType::Decimal { precision: 10, scale: 2 };
 
-/// The object and the field that its records are matched on.
-pub fn target() -> Target {
-    Target::new("contacts", "customer_id")
+/// What a service calls the fields.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields {
+    /// Identifies the customer.
+    pub customer_id: &'static str,
+    /// Text.
+    pub gender: &'static str,
+    /// Yes or no.
+    pub senior_citizen: &'static str,
+    /// Whole months.
+    pub tenure_months: &'static str,
+    /// One of three.
+    pub contract_type: &'static str,
+    /// Text.
+    pub payment_method: &'static str,
+    /// Money.
+    pub monthly_charges: &'static str,
+    /// Money, not known in the first month.
+    pub total_charges: &'static str,
+    /// Yes or no.
+    pub churned: &'static str,
+    /// A field that the service wants filled in each record; it gets the customer's id.
+    pub name: Option<&'static str>,
 }
 
-/// The columns, straight from the file: every cell is text until the mapping gives it a type.
-///
-/// # Errors
-///
-/// If there is no such file.
-pub fn source(csv: &Path) -> Result<DataFusionSource> {
-    DataFusionSource::builder().with_csv("customers", Csv::new(csv)).with_sql("SELECT * FROM customers").build()
+impl Fields {
+    /// All of them.
+    pub fn all(&self) -> Vec<&'static str> {
+        let fields = [
+            self.customer_id,
+            self.gender,
+            self.senior_citizen,
+            self.tenure_months,
+            self.contract_type,
+            self.payment_method,
+            self.monthly_charges,
+            self.total_charges,
+            self.churned,
+        ];
+        fields.into_iter().chain(self.name).collect()
+    }
 }
 
-/// Which columns become which contact properties. `total_charges` is how the column of that name is treated: in
-/// the public data set it is a blank for customers of their first month.
-pub fn mapping(total_charges: impl Fn(FieldRule) -> FieldRule) -> FieldMap {
-    FieldMap::new()
-        .field(FieldRule::column("customerID", "customer_id", FieldType::Text))
-        .field(FieldRule::column("gender", "customer_gender", FieldType::Text))
-        .field(FieldRule::column("SeniorCitizen", "senior_citizen", FieldType::Boolean))
-        .field(FieldRule::column("tenure", "tenure_months", FieldType::Integer))
-        .field(FieldRule::column("Contract", "contract_type", FieldType::Text))
-        .field(FieldRule::column("PaymentMethod", "payment_method", FieldType::Text))
-        .field(FieldRule::column("MonthlyCharges", "monthly_charges", MONEY))
-        .field(total_charges(FieldRule::column("TotalCharges", "total_charges", MONEY)))
-        .field(FieldRule::column("Churn", "churned", FieldType::Boolean))
+/// Which columns become which fields. `total_charges` is how the column of that name is treated: in the public data
+/// set it is a blank for customers of their first month.
+pub fn mapping(fields: &Fields, total_charges: impl Fn(FieldRule) -> FieldRule) -> FieldMap {
+    let mapping = FieldMap::new()
+        .field(FieldRule::column("customerID", fields.customer_id, FieldType::Text))
+        .field(FieldRule::column("gender", fields.gender, FieldType::Text))
+        .field(FieldRule::column("SeniorCitizen", fields.senior_citizen, FieldType::Boolean))
+        .field(FieldRule::column("tenure", fields.tenure_months, FieldType::Integer))
+        .field(FieldRule::column("Contract", fields.contract_type, FieldType::Text))
+        .field(FieldRule::column("PaymentMethod", fields.payment_method, FieldType::Text))
+        .field(FieldRule::column("MonthlyCharges", fields.monthly_charges, MONEY))
+        .field(total_charges(FieldRule::column("TotalCharges", fields.total_charges, MONEY)))
+        .field(FieldRule::column("Churn", fields.churned, FieldType::Boolean));
+    match fields.name {
+        Some(name) => mapping.field(FieldRule::column("customerID", name, FieldType::Text)),
+        None => mapping,
+    }
 }
 
 /// Takes a blank for a null and empties the field then.
@@ -46,18 +77,17 @@ pub fn blank_clears(rule: FieldRule) -> FieldRule {
     rule.blank_as_null().on_null(NullRule::Clear)
 }
 
-/// The sync, but for its mapping.
+/// The sync, but for its mapping and its destination.
 ///
 /// # Errors
 ///
-/// If a file or the state folder cannot be used.
-pub fn builder(csv: &Path, state: &Path, destination: impl Destination) -> Result<PipelineBuilder> {
+/// If the state folder cannot be used.
+pub fn builder(source: impl Source, state: &Path) -> Result<PipelineBuilder> {
     let key_file: PathBuf = state.join("hash.key");
     let store = EmbeddedStore::new(state)?;
     Ok(Pipeline::builder("churn")
         .owner(Owner::new("retention", "retention@example.com"))
-        .source(source(csv)?)
+        .source(source)
         .model(Model::new("customers").key(["customerID"]))
-        .destination(destination, target())
         .state(store, HashKey::load_or_create(key_file)?))
 }

@@ -8,14 +8,19 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use rsync_core::pipeline::PipelineBuilder;
 use rsync_core::retry::RetryPolicy;
-use rsync_core::{EmbeddedStore, FieldType, HashKey, Kind, Pipeline, Target};
-use rsync_core::{FieldMap, FieldRule};
-use rsync_examples::churn;
-use rsync_testkit::sim::fault::{FaultAction, FaultPlan, FaultRule, Processing};
-use rsync_testkit::sim::hubspot::{HubSpotSim, Seed, TokenSeed, all_scopes};
+use rsync_core::{Destination, EmbeddedStore, FieldMap, FieldRule, FieldType, HashKey, Kind, Pipeline, Secret};
+use rsync_examples::churn::{self, Service, customerio, hubspot, salesforce};
+use rsync_salesforce::Credentials;
+use rsync_testkit::postgres::{Cluster, Database};
+use rsync_testkit::sim::customerio::CustomerIoSim;
+use rsync_testkit::sim::fault::{FaultAction, FaultPlan, FaultRule, Faults, Processing};
+use rsync_testkit::sim::hubspot::{HubSpotSim, TokenSeed, all_scopes};
+use rsync_testkit::sim::salesforce::SalesforceSim;
 
-const TOKEN: &str = "pat-na1-canary-t0ken-9f27";
+/// HubSpot's token, Salesforce's client secret, Customer.io's key and the password of the database's role.
+const SECRET: &str = "pat-na1-canary-t0ken-9f27";
 const HASH_KEY: [u8; 16] = *b"canary-hash-key!";
 
 /// One for each column, and one that makes the service quote it in an error.
@@ -123,7 +128,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 fn assert_clean(what: &str, bytes: &[u8]) {
-    for canary in CELLS.iter().copied().chain([TOKEN, "canary-hash-key!"]) {
+    for canary in CELLS.iter().copied().chain([SECRET, "canary-hash-key!"]) {
         for (form, text) in disguises(canary) {
             let found = bytes.windows(text.len()).position(|window| window == text.as_bytes());
             if let Some(at) = found {
@@ -134,10 +139,11 @@ fn assert_clean(what: &str, bytes: &[u8]) {
     }
 }
 
+const HEADER: &str = "customerID,gender,SeniorCitizen,tenure,Contract,PaymentMethod,MonthlyCharges,TotalCharges,Churn";
+
 fn write_customers(path: &Path) {
     let [id, gender, number, option, payment, monthly, total, quoted] = CELLS;
     let quoted = quoted.replace('"', "\"\"");
-    let header = "customerID,gender,SeniorCitizen,tenure,Contract,PaymentMethod,MonthlyCharges,TotalCharges,Churn";
     let mut rows = vec![
         format!("{id},{gender},0,1,One year,{payment},{monthly},{total},No"),
         // The service quotes the value of an option that it does not have.
@@ -148,23 +154,109 @@ fn write_customers(path: &Path) {
         format!("{id}-4,{gender},0,2,One year,{payment},{monthly},{total},No"),
         format!(",{gender},0,1,One year,{payment},{monthly},{total},No"),
     ];
-    rows.insert(0, header.to_owned());
+    rows.insert(0, HEADER.to_owned());
     fs::write(path, rows.join("\n")).unwrap();
+}
+
+/// A service that runs here, with the secret as its credentials.
+enum Place {
+    Salesforce(SalesforceSim),
+    HubSpot(HubSpotSim),
+    CustomerIo(CustomerIoSim),
+}
+
+impl Place {
+    async fn start(service: Service) -> Self {
+        match service {
+            Service::Salesforce => {
+                let mut seed = rsync_testkit::sim::salesforce::Seed::default();
+                seed.client_secret = SECRET.to_owned();
+                Place::Salesforce(salesforce::simulator(seed).start().await.unwrap())
+            }
+            Service::HubSpot => {
+                let token = TokenSeed { token: SECRET.to_owned(), scopes: all_scopes(), expires_at_ms: None };
+                let seed = rsync_testkit::sim::hubspot::Seed { tokens: vec![token], ..Default::default() };
+                Place::HubSpot(hubspot::simulator(seed).start().await.unwrap())
+            }
+            Service::CustomerIo => {
+                let mut seed = rsync_testkit::sim::customerio::Seed::default();
+                seed.api_key = SECRET.to_owned();
+                Place::CustomerIo(customerio::simulator(seed).start().await.unwrap())
+            }
+        }
+    }
+
+    fn adapter(&self, secret: &str) -> Arc<dyn Destination> {
+        match self {
+            Place::Salesforce(org) => {
+                let credentials = Credentials::client_credentials(org.client_id(), Secret::new(secret));
+                Arc::new(salesforce::adapter(&org.base_url(), credentials).unwrap())
+            }
+            Place::HubSpot(portal) => Arc::new(hubspot::adapter(&portal.base_url(), secret).unwrap()),
+            Place::CustomerIo(workspace) => {
+                let builder = customerio::adapter(&workspace.base_url(), &workspace.site_id(), secret);
+                Arc::new(builder.build().unwrap())
+            }
+        }
+    }
+
+    fn faults(&self) -> &Faults {
+        match self {
+            Place::Salesforce(org) => org.faults(),
+            Place::HubSpot(portal) => portal.faults(),
+            Place::CustomerIo(workspace) => workspace.faults(),
+        }
+    }
+
+    /// How the paths of writes end.
+    fn writes(&self) -> &'static str {
+        match self {
+            Place::Salesforce(_) => "/Customer_Id__c",
+            Place::HubSpot(_) => "/batch/upsert",
+            Place::CustomerIo(_) => "/v2/batch",
+        }
+    }
+
+    fn records(&self) -> usize {
+        match self {
+            Place::Salesforce(org) => org.records("Account").len(),
+            Place::HubSpot(portal) => portal.records("contacts").len(),
+            Place::CustomerIo(workspace) => {
+                workspace.drain();
+                workspace.people().len()
+            }
+        }
+    }
 }
 
 struct Scene<'a> {
     folder: &'a Path,
-    portal: &'a HubSpotSim,
+    database: Option<&'a Database>,
+    service: Service,
+    place: &'a Place,
     captured: &'a Captured,
 }
 
 impl Scene<'_> {
-    fn sync(&self, token: &str, state: &str, mapping: FieldMap) -> Pipeline {
-        let adapter = churn::adapter(&self.portal.base_url(), token).unwrap();
+    fn builder(&self, secret: &str, state: &Path) -> PipelineBuilder {
+        let Some(database) = self.database else {
+            return churn::builder(churn::csv(&self.folder.join("customers.csv")).unwrap(), state).unwrap();
+        };
+        // The role of the test in place of the cluster's own.
+        let (_, host) = database.url().rsplit_once('@').unwrap();
+        let url = format!("postgres://{}:{secret}@{host}?sslmode=disable", database.name());
+        let source = churn::postgres(Secret::new(url)).unwrap();
+        self.captured.debug(&source);
+        churn::builder(source, state).unwrap()
+    }
+
+    fn sync(&self, secret: &str, state: &str, mapping: FieldMap) -> Pipeline {
+        let adapter = self.place.adapter(secret);
         self.captured.debug(&adapter);
         let state = self.folder.join(state);
-        let builder = churn::builder(&self.folder.join("customers.csv"), &state, adapter)
-            .unwrap()
+        let builder = self
+            .builder(secret, &state)
+            .shared_destination(adapter, self.service.target())
             .mapping(mapping)
             .state(EmbeddedStore::new(&state).unwrap(), HashKey::from_bytes(HASH_KEY))
             .retry(RetryPolicy::default().with_max_attempts(2).with_first_pause(std::time::Duration::from_millis(1)));
@@ -175,8 +267,8 @@ impl Scene<'_> {
     }
 
     /// Plans and applies, and notes everything that can be shown.
-    async fn run(&self, token: &str, state: &str, mapping: FieldMap) -> Option<Kind> {
-        let sync = self.sync(token, state, mapping);
+    async fn run(&self, secret: &str, state: &str, mapping: FieldMap) -> Option<Kind> {
+        let sync = self.sync(secret, state, mapping);
         let plan = match sync.plan().await {
             Ok(plan) => plan,
             Err(error) => {
@@ -223,36 +315,58 @@ fn s01_s02_no_secret_and_no_cell_value_shows_anywhere() {
 
     let bytes = captured.0.lock().unwrap().clone();
     let text = String::from_utf8_lossy(&bytes);
-    for crate_name in ["rsync_core", "rsync_http", "hyper", "datafusion"] {
+    for crate_name in ["rsync_core", "rsync_http", "tokio_postgres", "hyper", "datafusion"] {
         assert!(text.contains(crate_name), "no line of {crate_name} was captured, so the test proves nothing");
     }
     assert_clean("a log line or a message", &bytes);
 }
 
 async fn scenes(captured: &Captured) {
-    let folder = tempfile::tempdir().unwrap();
-    write_customers(&folder.path().join("customers.csv"));
-    let token = TokenSeed { token: TOKEN.to_owned(), scopes: all_scopes(), expires_at_ms: None };
-    let portal = churn::portal(Seed { tokens: vec![token], ..Seed::default() }).start().await.unwrap();
-    let scene = Scene { folder: folder.path(), portal: &portal, captured };
-    let mapping = || churn::mapping(|rule| rule);
+    for service in Service::ALL {
+        scene(service, None, captured).await;
+    }
+    let database = Cluster::shared().unwrap().database().unwrap();
+    scene(Service::HubSpot, Some(&database), captured).await;
+}
 
-    assert_eq!(scene.run(TOKEN, "state", mapping()).await, None);
-    assert_eq!(portal.stats().rows_created, 1, "one row is good, the others are refused on either side");
-    assert_eq!(scene.run(TOKEN, "state", mapping()).await, None);
+async fn scene(service: Service, database: Option<&Database>, captured: &Captured) {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = folder.path().join("customers.csv");
+    write_customers(&csv);
+    if let Some(database) = database {
+        let columns: Vec<String> = HEADER.split(',').map(|name| format!("\"{name}\" text")).collect();
+        let role = database.name();
+        let script = format!(
+            "CREATE ROLE {role} LOGIN PASSWORD '{SECRET}';\nCREATE TABLE customers ({});\n\
+             \\copy customers FROM '{}' WITH (FORMAT csv, HEADER)\nGRANT SELECT ON customers TO {role};\n",
+            columns.join(", "),
+            csv.display()
+        );
+        database.run(&script).unwrap();
+    }
+    let place = Place::start(service).await;
+    let scene = Scene { folder: folder.path(), database, service, place: &place, captured };
+    let mapping = || churn::mapping(service.fields(), |rule| rule);
+
+    assert_eq!(scene.run(SECRET, "state", mapping()).await, None);
+    // The others are refused on either side; Customer.io has no options that could be wrong.
+    let good = if service == Service::CustomerIo { 2 } else { 1 };
+    assert_eq!(place.records(), good, "{}", service.name());
+    assert_eq!(scene.run(SECRET, "state", mapping()).await, None);
 
     // Credentials that are refused are a secret too.
-    assert_eq!(scene.run(&format!("{TOKEN}-revoked"), "s1", mapping()).await, Some(Kind::Unauthenticated));
+    let refused = scene.run(&format!("{SECRET}-revoked"), "s1", mapping()).await;
+    assert_eq!(refused, Some(Kind::Unauthenticated));
 
     // Services that answer with what they were sent.
-    let echo = format!("{{\"message\":\"{} {TOKEN}\",\"category\":\"{}\"}}", CELLS[4], CELLS[0]);
+    let echo = format!("{{\"message\":\"{} {SECRET}\",\"category\":\"{}\"}}", CELLS[4], CELLS[0]);
     let answer = |status| FaultAction::Respond {
         status,
         body: Some(echo.clone()),
         headers: std::collections::BTreeMap::new(),
         processing: Processing::NotApplied,
     };
-    let location = format!("https://{}.example/{TOKEN}", CELLS[0]);
+    let location = format!("https://{}.example/{SECRET}", CELLS[0]);
     let faults = [
         ("s2", answer(500)),
         ("s3", answer(400)),
@@ -264,17 +378,17 @@ async fn scenes(captured: &Captured) {
         ("s9", FaultAction::Redirect { status: 307, location }),
     ];
     for (state, action) in faults {
-        let rule = FaultRule::new(action).named(state).on_path_ending("/batch/upsert");
-        portal.faults().set(FaultPlan::new([rule])).unwrap();
-        scene.run(TOKEN, state, mapping()).await;
-        assert!(portal.faults().fired(state) > 0, "{state}: the fault never fired");
+        let rule = FaultRule::new(action).named(state).on_path_ending(place.writes());
+        place.faults().set(FaultPlan::new([rule])).unwrap();
+        scene.run(SECRET, state, mapping()).await;
+        assert!(place.faults().fired(state) > 0, "{} {state}: the fault never fired", service.name());
     }
-    portal.faults().clear();
+    place.faults().clear();
 
     // Errors of the plan name columns and fields.
-    let wrong = mapping().field(FieldRule::column("Churn", "no_such_field", FieldType::Text));
-    assert_eq!(scene.run(TOKEN, "state", wrong).await, Some(Kind::SchemaMismatch));
-    captured.debug(&Target::new("contacts", "customer_id"));
+    let wrong = mapping().field(FieldRule::column("Churn", "no_such_field".repeat(12), FieldType::Text));
+    assert_eq!(scene.run(SECRET, "state", wrong).await, Some(Kind::SchemaMismatch));
+    captured.debug(&service.target());
 
     for entry in fs::read_dir(folder.path().join("state")).unwrap() {
         assert_clean("the state", &fs::read(entry.unwrap().path()).unwrap());

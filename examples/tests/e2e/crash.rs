@@ -1,39 +1,36 @@
-//! A real process that is killed in the middle, with real files.
+//! A real process that is killed in the middle, with real files, a real database and each service.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rsync_examples::churn;
-use rsync_testkit::sim::hubspot::{HubSpotSim, Seed};
+use rsync_examples::churn::Service;
 
-use crate::customers::{assert_portal_holds, read, write_customers};
+use crate::customers::{Customers, Origin, made_up};
+use crate::place::{Place, assert_holds, start};
 
-const ROWS: usize = 2_500;
 const BATCHES: u64 = 25;
 const IN_FLIGHT: u64 = 4;
+const MOMENTS: u64 = 20;
 
-fn start(csv: &Path, state: &Path, portal: &HubSpotSim) -> Child {
+fn spawn(customers: &Customers, state: &Path, service: Service, place: &dyn Place) -> Child {
+    let (source, environment) = customers.argument();
     Command::new(env!("CARGO_BIN_EXE_churn"))
-        .args([csv, state])
-        .env("HUBSPOT_TOKEN", portal.token())
-        .env("HUBSPOT_BASE_URL", portal.base_url())
+        .args([Path::new(service.name()), &source, state])
+        .envs(environment)
+        .envs(place.environment())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
 }
 
-/// Runs until the portal has seen `requests` writes, then kills the process with SIGKILL.
-async fn kill_after(csv: &Path, state: &Path, portal: &HubSpotSim, requests: u64, later: Duration) -> bool {
-    let mut child = start(csv, state, portal);
-    loop {
+/// Kills the process with SIGKILL a moment after the service has seen `requests` writes. False if it was done before.
+async fn kill_after(mut child: Child, place: &dyn Place, requests: u64, later: Duration) -> bool {
+    while place.stats().write_requests < requests {
         if child.try_wait().unwrap().is_some() {
             return false;
-        }
-        if portal.stats().write_requests >= requests {
-            break;
         }
         pause(Duration::from_millis(1)).await;
     }
@@ -50,31 +47,46 @@ async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f02_f03_a_killed_process_loses_and_doubles_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let csv = folder.path().join("customers.csv");
-    write_customers(&csv, ROWS, 0);
-    let rows = read(&csv);
+async fn kill_loop(service: Service, origin: Origin) {
+    let place = start(service, 0).await;
+    let rows = BATCHES * place.rows_of_a_batch();
+    let customers = Customers::new(origin, &made_up(rows as usize, 0));
+    let expected = customers.rows();
     let mut killed = 0;
-    for moment in 0..20_u64 {
-        let state = folder.path().join(format!("state-{moment}"));
-        let portal = churn::portal(Seed::default()).start().await.unwrap();
-        let requests = 1 + moment * (BATCHES - 2) / 20;
-        killed += u32::from(kill_after(&csv, &state, &portal, requests, Duration::from_micros(300 * moment)).await);
-        let again = start(&csv, &state, &portal).wait().unwrap();
+    for moment in 0..MOMENTS {
+        let state = customers.path().join(format!("state-{moment}"));
+        let place = start(service, 0).await;
+        let child = spawn(&customers, &state, service, &*place);
+        let requests = 1 + moment * (BATCHES - 2) / MOMENTS;
+        killed += u32::from(kill_after(child, &*place, requests, Duration::from_micros(300 * moment)).await);
+        let again = spawn(&customers, &state, service, &*place).wait().unwrap();
         assert!(again.success(), "moment {moment}");
-        assert_portal_holds(&portal, &rows);
-        let stats = portal.stats();
-        let twice = stats.rows_written() - ROWS as u64;
-        assert!(stats.max_writes_per_record() <= 2, "moment {moment}");
-        assert!(twice <= IN_FLIGHT * 100, "moment {moment}: {twice} rows were sent twice");
-        assert_eq!(stats.overlapping_key_writes, 0);
+        assert_holds(&*place, service, &expected);
+        let stats = place.stats();
+        let twice = stats.rows_written - rows;
+        assert!(stats.most_writes_of_a_record <= 2, "moment {moment}");
+        assert!(twice <= IN_FLIGHT * place.rows_of_a_batch(), "moment {moment}: {twice} rows were sent twice");
 
-        portal.reset_stats();
-        assert!(start(&csv, &state, &portal).wait().unwrap().success());
-        assert_eq!(portal.stats().mutating_requests(), 0, "moment {moment}: a run over unchanged data");
+        place.reset_stats();
+        assert!(spawn(&customers, &state, service, &*place).wait().unwrap().success());
+        assert_eq!(place.stats().write_requests, 0, "moment {moment}: a run over unchanged data");
         fs::remove_dir_all(&state).unwrap();
     }
-    assert!(killed >= 15, "only {killed} of 20 processes were killed before they ended");
+    assert!(killed >= 15, "only {killed} of {MOMENTS} processes were killed before they ended");
+}
+
+macro_rules! kill_loops {
+    ($($test:ident: $service:ident from $origin:ident;)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            kill_loop(Service::$service, Origin::$origin).await;
+        }
+    )*};
+}
+
+kill_loops! {
+    f02_f03_a_killed_process_loses_and_doubles_nothing_in_salesforce: Salesforce from File;
+    f02_f03_a_killed_process_loses_and_doubles_nothing_in_hubspot: HubSpot from File;
+    f02_f03_a_killed_process_loses_and_doubles_nothing_in_customerio: CustomerIo from File;
+    f02_f03_a_killed_process_loses_and_doubles_nothing_out_of_postgres: HubSpot from Postgres;
 }

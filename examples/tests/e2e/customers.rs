@@ -1,17 +1,122 @@
-//! Files of customers, made up or public, and what a portal must hold afterwards.
+//! Customers, made up or public, in a file or in a real database.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rsync_testkit::sim::hubspot::HubSpotSim;
+use rsync_core::Secret;
+use rsync_core::pipeline::PipelineBuilder;
+use rsync_examples::churn;
+use rsync_testkit::postgres::{Cluster, Database};
+use tempfile::TempDir;
 
 pub(crate) const HEADER: &str =
     "customerID,gender,SeniorCitizen,tenure,Contract,PaymentMethod,MonthlyCharges,TotalCharges,Churn";
 
-/// A file of `n` customers in the columns that the sync uses. `version` changes the charges.
-pub(crate) fn write_customers(path: &Path, n: usize, version: usize) {
+/// Where the customers are read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    File,
+    Postgres,
+}
+
+/// Customers, and the folder that a test works in.
+pub(crate) struct Customers {
+    folder: TempDir,
+    database: Option<Arc<Database>>,
+}
+
+impl Customers {
+    pub(crate) fn new(origin: Origin, csv: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = (origin == Origin::Postgres).then(|| Arc::new(Cluster::shared().unwrap().database().unwrap()));
+        let customers = Self { folder, database };
+        customers.set(csv);
+        customers
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("customers.csv")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub(crate) fn text(&self) -> String {
+        fs::read_to_string(self.file()).unwrap()
+    }
+
+    /// Replaces all customers.
+    pub(crate) fn set(&self, csv: &str) {
+        fs::write(self.file(), csv).unwrap();
+        let Some(database) = &self.database else { return };
+        let header = csv.lines().next().unwrap();
+        let columns: Vec<String> = header
+            .split(',')
+            .map(|name| {
+                let ty = match name {
+                    "SeniorCitizen" => "boolean",
+                    "tenure" => "integer",
+                    "MonthlyCharges" | "TotalCharges" => "numeric(10, 2)",
+                    _ => "text",
+                };
+                format!("\"{name}\" {ty}")
+            })
+            .collect();
+        let script = format!(
+            "BEGIN;\nDROP TABLE IF EXISTS customers;\nCREATE TABLE customers ({});\n\
+             \\copy customers FROM '{}' WITH (FORMAT csv, HEADER, NULL ' ')\nCOMMIT;\n",
+            columns.join(", "),
+            self.file().display()
+        );
+        database.run(&script).unwrap();
+    }
+
+    /// The customers as rows of named cells: read here once more, independently of the sync.
+    pub(crate) fn rows(&self) -> Vec<BTreeMap<String, String>> {
+        let text = self.text();
+        let mut lines = text.lines();
+        let names: Vec<&str> = lines.next().unwrap().split(',').collect();
+        lines
+            .map(|line| names.iter().zip(line.split(',')).map(|(n, c)| ((*n).to_owned(), c.to_owned())).collect())
+            .collect()
+    }
+
+    fn url(&self) -> Option<String> {
+        self.database.as_ref().map(|database| format!("{}?sslmode=disable", database.url()))
+    }
+
+    /// What the program takes for its source: an argument, and variables of the environment.
+    pub(crate) fn argument(&self) -> (PathBuf, Vec<(&'static str, String)>) {
+        match self.url() {
+            Some(url) => ("postgres".into(), vec![("DATABASE_URL", url)]),
+            None => (self.file(), Vec::new()),
+        }
+    }
+
+    /// The sync, but for its mapping and its destination.
+    pub(crate) fn builder(&self) -> PipelineBuilder {
+        match self.url() {
+            Some(url) => churn::builder(churn::postgres(Secret::new(url)).unwrap(), &self.state()),
+            None => churn::builder(churn::csv(&self.file()).unwrap(), &self.state()),
+        }
+        .unwrap()
+    }
+
+    pub(crate) fn database(&self) -> Option<Arc<Database>> {
+        self.database.clone()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// `n` customers in the columns that the sync uses. `version` changes the charges.
+pub(crate) fn made_up(n: usize, version: usize) -> String {
     let mut csv = format!("{HEADER}\n");
     for i in 0..n {
         let contract = ["Month-to-month", "One year", "Two year"][i % 3];
@@ -26,74 +131,5 @@ pub(crate) fn write_customers(path: &Path, n: usize, version: usize) {
             ["Yes", "No"][i % 2],
         );
     }
-    fs::write(path, csv).unwrap();
-}
-
-/// A CSV file without quoted cells, as rows of named cells: read here once more, independently of the sync.
-pub(crate) fn read(path: &Path) -> Vec<BTreeMap<String, String>> {
-    let text = fs::read_to_string(path).unwrap();
-    let mut lines = text.lines();
-    let names: Vec<&str> = lines.next().unwrap().split(',').collect();
-    lines
-        .map(|line| names.iter().zip(line.split(',')).map(|(n, c)| ((*n).to_owned(), c.to_owned())).collect())
-        .collect()
-}
-
-fn flag(cell: &str) -> String {
-    matches!(cell, "1" | "Yes").to_string()
-}
-
-fn money(cell: &str) -> String {
-    let (whole, cents) = cell.split_once('.').unwrap_or((cell, ""));
-    format!("{whole}.{cents:0<2}")
-}
-
-/// The contact that a row must become. A blank total is no property at all.
-pub(crate) fn contact(row: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut contact = BTreeMap::from([
-        ("customer_id".to_owned(), row["customerID"].clone()),
-        ("customer_gender".to_owned(), row["gender"].clone()),
-        ("senior_citizen".to_owned(), flag(&row["SeniorCitizen"])),
-        ("tenure_months".to_owned(), row["tenure"].clone()),
-        ("contract_type".to_owned(), row["Contract"].clone()),
-        ("payment_method".to_owned(), row["PaymentMethod"].clone()),
-        ("monthly_charges".to_owned(), money(&row["MonthlyCharges"])),
-        ("churned".to_owned(), flag(&row["Churn"])),
-    ]);
-    if !row["TotalCharges"].trim().is_empty() {
-        contact.insert("total_charges".to_owned(), money(&row["TotalCharges"]));
-    }
-    contact
-}
-
-/// Checks that the portal holds exactly these rows, value by value.
-pub(crate) fn assert_portal_holds(portal: &HubSpotSim, rows: &[BTreeMap<String, String>]) {
-    let mut stored: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for record in portal.records("contacts") {
-        let ours: BTreeMap<String, String> = record
-            .properties
-            .into_iter()
-            .filter(|(name, value)| !value.is_empty() && contact_fields().contains(&name.as_str()))
-            .collect();
-        let before = stored.insert(ours["customer_id"].clone(), ours);
-        assert!(before.is_none(), "a customer is there twice");
-    }
-    assert_eq!(stored.len(), rows.len());
-    for row in rows {
-        assert_eq!(stored.get(&row["customerID"]), Some(&contact(row)), "{}", row["customerID"]);
-    }
-}
-
-fn contact_fields() -> [&'static str; 9] {
-    [
-        "customer_id",
-        "customer_gender",
-        "senior_citizen",
-        "tenure_months",
-        "contract_type",
-        "payment_method",
-        "monthly_charges",
-        "total_charges",
-        "churned",
-    ]
+    csv
 }

@@ -1,27 +1,32 @@
-//! A public data set of 7,043 customers, with its blanks, into the simulator.
+//! A public data set of 7,043 customers, with its blanks, from a file and from a database into each service.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 use rsync_core::outcome::Outcome;
 use rsync_core::{Report, RunStatus};
-use rsync_examples::churn;
+use rsync_examples::churn::{self, Service};
 use rsync_testkit::adapter::shared_data;
-use rsync_testkit::sim::hubspot::{HubSpotSim, Seed};
 
-use crate::customers::{assert_portal_holds, read};
+use crate::customers::{Customers, Origin};
+use crate::place::{Place, assert_holds, start};
 
-const ROWS: usize = 7_043;
-const BLANKS: usize = 11;
+const ROWS: u64 = 7_043;
+const BLANKS: u64 = 11;
 
-async fn run(csv: &Path, state: &Path, portal: &HubSpotSim, blank_as_null: bool) -> Report {
-    let adapter = churn::adapter(&portal.base_url(), &portal.token()).unwrap();
-    let mapping = if blank_as_null { churn::mapping(churn::blank_clears) } else { churn::mapping(|rule| rule) };
-    let sync = churn::builder(csv, state, adapter).unwrap().mapping(mapping).build().unwrap();
+async fn run(customers: &Customers, service: Service, place: &dyn Place, blank_clears: bool) -> Report {
+    let fields = service.fields();
+    let mapping =
+        if blank_clears { churn::mapping(fields, churn::blank_clears) } else { churn::mapping(fields, |rule| rule) };
+    place.reset_stats();
+    let sync =
+        customers.builder().mapping(mapping).shared_destination(place.adapter(), service.target()).build().unwrap();
     let report = sync.run().await.unwrap();
     assert!(report.totals.balance(), "{:?}", report.totals);
-    assert_eq!(report.status, RunStatus::Completed);
+    assert_eq!(report.status, RunStatus::Completed, "{report}");
+    let stats = place.stats();
+    assert_eq!((stats.rows_written, stats.write_requests), (report.totals.written, report.calls.writes), "{report}");
+    assert!(stats.most_writes_of_a_record <= 1);
     report
 }
 
@@ -29,44 +34,48 @@ fn has_total(row: &BTreeMap<String, String>) -> bool {
     !row["TotalCharges"].trim().is_empty()
 }
 
-#[tokio::test]
-async fn the_public_churn_data_is_synced_exactly() {
+async fn telco(service: Service, origin: Origin) {
     let Some(original) = shared_data("telco-customer-churn.csv") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let state = folder.path().join("state");
-    let csv = folder.path().join("customers.csv");
-    fs::copy(original, &csv).unwrap();
-    let portal = churn::portal(Seed::default()).start().await.unwrap();
-    let rows = read(&csv);
-    assert_eq!(rows.len(), ROWS);
+    let customers = Customers::new(origin, &fs::read_to_string(original).unwrap());
+    let place = start(service, 0).await;
+    let place = &*place;
+    let rows = customers.rows();
+    assert_eq!(rows.len() as u64, ROWS);
 
-    // A blank is no number, so those rows are invalid and say which column is to blame.
-    let report = run(&csv, &state, &portal, false).await;
-    assert_eq!((report.totals.written, report.totals.invalid), ((ROWS - BLANKS) as u64, BLANKS as u64));
-    let (_, reason, tally) = report.reasons.iter().find(|(outcome, _, _)| *outcome == Outcome::Invalid).unwrap();
-    assert_eq!(
-        (reason.field.as_deref(), reason.code.as_str(), tally.rows),
-        (Some("TotalCharges"), "not_convertible", 11)
-    );
-    let stats = portal.stats();
-    assert!(stats.write_requests <= 71, "{}", stats.write_requests);
-    assert_eq!((stats.rows_created, stats.max_writes_per_record()), ((ROWS - BLANKS) as u64, 1));
-    assert_portal_holds(&portal, &rows.iter().filter(|row| has_total(row)).cloned().collect::<Vec<_>>());
+    match origin {
+        Origin::File => {
+            // A blank is no number, so those rows are invalid and say which column is to blame.
+            let report = run(&customers, service, place, false).await;
+            assert_eq!((report.totals.written, report.totals.invalid), (ROWS - BLANKS, BLANKS));
+            let (_, reason, tally) =
+                report.reasons.iter().find(|(outcome, _, _)| *outcome == Outcome::Invalid).unwrap();
+            assert_eq!(
+                (reason.field.as_deref(), reason.code.as_str(), tally.rows),
+                (Some("TotalCharges"), "not_convertible", BLANKS)
+            );
+            assert_eq!(place.stats().write_requests, place.least_requests(ROWS - BLANKS));
+            assert_holds(place, service, &rows.iter().filter(|row| has_total(row)).cloned().collect::<Vec<_>>());
+            // With blank_as_null the field's null rule applies: the eleven follow, and they alone.
+            let report = run(&customers, service, place, true).await;
+            assert_eq!((report.totals.written, report.totals.unchanged), (BLANKS, ROWS - BLANKS));
+        }
+        Origin::Postgres => {
+            // The table has a null where the file has a blank.
+            let report = run(&customers, service, place, true).await;
+            assert_eq!(report.totals.written, ROWS);
+            let requests = place.stats().write_requests;
+            assert_eq!(requests, place.least_requests(ROWS));
+            println!("{}: {requests} requests for {ROWS} rows", service.name());
+        }
+    }
+    assert_holds(place, service, &rows);
 
-    // With blank_as_null the field's null rule applies: the eleven follow, and they alone.
-    portal.reset_stats();
-    let report = run(&csv, &state, &portal, true).await;
-    assert_eq!((report.totals.written, report.totals.unchanged), (BLANKS as u64, (ROWS - BLANKS) as u64));
-    assert_eq!((portal.stats().write_requests, portal.stats().rows_written()), (1, BLANKS as u64));
-    assert_portal_holds(&portal, &rows);
-
-    portal.reset_stats();
-    let report = run(&csv, &state, &portal, true).await;
-    assert_eq!((report.totals.unchanged, portal.stats().mutating_requests()), (ROWS as u64, 0));
+    let report = run(&customers, service, place, true).await;
+    assert_eq!((report.totals.unchanged, place.stats().write_requests), (ROWS, 0));
 
     let mut changed = 0;
-    let text: Vec<String> = fs::read_to_string(&csv)
-        .unwrap()
+    let text: Vec<String> = customers
+        .text()
         .lines()
         .enumerate()
         .map(|(line, text)| {
@@ -82,10 +91,26 @@ async fn the_public_churn_data_is_synced_exactly() {
         })
         .collect();
     assert_eq!(changed, 70);
-    fs::write(&csv, text.join("\n")).unwrap();
-    portal.reset_stats();
-    let report = run(&csv, &state, &portal, true).await;
-    assert_eq!((report.totals.written, portal.stats().rows_written()), (70, 70));
-    assert_eq!(portal.stats().write_requests, 1);
-    assert_portal_holds(&portal, &read(&csv));
+    customers.set(&text.join("\n"));
+    let report = run(&customers, service, place, true).await;
+    assert_eq!((report.totals.written, place.stats().write_requests), (70, 1));
+    assert_holds(place, service, &customers.rows());
+}
+
+macro_rules! telco {
+    ($($test:ident: $service:ident from $origin:ident;)*) => {$(
+        #[tokio::test]
+        async fn $test() {
+            telco(Service::$service, Origin::$origin).await;
+        }
+    )*};
+}
+
+telco! {
+    file_to_salesforce: Salesforce from File;
+    file_to_hubspot: HubSpot from File;
+    file_to_customerio: CustomerIo from File;
+    postgres_to_salesforce: Salesforce from Postgres;
+    postgres_to_hubspot: HubSpot from Postgres;
+    postgres_to_customerio: CustomerIo from Postgres;
 }

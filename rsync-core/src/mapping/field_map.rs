@@ -241,12 +241,9 @@ impl FieldRule {
             });
             return;
         };
-        if !field.writable {
-            problems.push(Problem::new(
-                at,
-                "the destination's field is read-only",
-                "map to a field that can be written",
-            ));
+        // A field that identifies records can be matched on without being written; the plan knows whether it is.
+        if !field.writable && !field.unique {
+            problems.push(read_only(at));
         }
         if !field.accepts(self.ty) {
             problems.push(Problem::new(
@@ -299,11 +296,20 @@ fn unplanned() -> Error {
     Error::new(Kind::Internal, "map a batch", "the mapping was used without a successful plan")
 }
 
+/// A field that a mapping names and nobody can write.
+pub(crate) fn read_only(at: &str) -> Problem {
+    Problem::new(at, "the destination's field is read-only", "map to a field that can be written")
+}
+
 /// Field names that begin like `name`, or the first ones.
 fn nearest(remote: &RemoteSchema, name: &str) -> String {
-    let prefix: String = name.chars().take(3).collect();
+    let lower = |name: &str| name.to_lowercase();
+    let (prefix, name): (String, String) = (lower(name).chars().take(3).collect(), lower(name));
     let mut names: Vec<&str> = remote.fields.iter().filter(|field| field.writable).map(|f| f.name.as_str()).collect();
-    names.sort_by_key(|candidate| (!candidate.starts_with(&prefix), *candidate));
+    names.sort_by_key(|candidate| {
+        let lower = lower(candidate);
+        (lower != name, !lower.starts_with(&prefix), *candidate)
+    });
     names.truncate(10);
     names.join(", ")
 }

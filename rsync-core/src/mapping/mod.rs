@@ -17,6 +17,7 @@ use crate::ids::{ColumnName, FieldName};
 use crate::record::{FieldType, Rows};
 
 pub(crate) use convert::key_column;
+pub(crate) use field_map::read_only;
 pub use field_map::{Constant, FieldMap, FieldRule, NullRule};
 
 /// A field that a mapping fills, as shown in a plan.

@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::guard::{Baseline, PlanView, RunFigures, Verdict};
 use crate::identity::{Fingerprints, KeyHasher};
 use crate::ids::{AccountId, ColumnName, FieldName, RunId};
-use crate::mapping::{MappedField, NullRule};
+use crate::mapping::{MappedField, NullRule, read_only};
 use crate::pipeline::Pipeline;
 use crate::plan::{Builder, CostEstimate, Found, Frame, GuardResult, Plan};
 use crate::record::FieldType;
@@ -125,6 +125,11 @@ impl Pipeline {
             };
             let fix = "choose NullRule::Keep, a default or NullRule::Reject";
             problems.push(Problem::new(format!("mapping.{}", field.name), cause, fix));
+        }
+        for field in fields.iter().filter(|field| field.name.as_str() != match_on) {
+            if remote.field(field.name.as_str()).is_some_and(|remote| remote.unique && !remote.writable) {
+                problems.push(read_only(&format!("mapping.{}", field.name)));
+            }
         }
         match remote.field(match_on) {
             None => problems.push(Problem::new(
