@@ -169,8 +169,8 @@ impl Place {
     async fn start(service: Service) -> Self {
         match service {
             Service::Salesforce => {
-                let mut seed = rsync_testkit::sim::salesforce::Seed::default();
-                seed.client_secret = SECRET.to_owned();
+                let seed =
+                    rsync_testkit::sim::salesforce::Seed { client_secret: SECRET.to_owned(), ..Default::default() };
                 Place::Salesforce(salesforce::simulator(seed).start().await.unwrap())
             }
             Service::HubSpot => {
@@ -179,8 +179,7 @@ impl Place {
                 Place::HubSpot(hubspot::simulator(seed).start().await.unwrap())
             }
             Service::CustomerIo => {
-                let mut seed = rsync_testkit::sim::customerio::Seed::default();
-                seed.api_key = SECRET.to_owned();
+                let seed = rsync_testkit::sim::customerio::Seed { api_key: SECRET.to_owned(), ..Default::default() };
                 Place::CustomerIo(customerio::simulator(seed).start().await.unwrap())
             }
         }
