@@ -16,7 +16,8 @@ pub(crate) struct Batcher<'a> {
     destination: &'a dyn Destination,
     target: &'a Target,
     capability: Capability,
-    open: BTreeMap<Operation, Open>,
+    /// By operation, and whether rows go by record id.
+    open: BTreeMap<(Operation, bool), Open>,
 }
 
 #[derive(Debug, Default)]
@@ -34,9 +35,13 @@ impl<'a> Batcher<'a> {
     /// Takes rows; returns the batches that are full.
     pub(crate) fn push(&mut self, work: &Work) -> Result<Vec<(Operation, Work)>> {
         let mut full = Vec::new();
-        for operation in Operation::ALL {
-            let rows: Vec<u32> =
-                (0..work.len() as u32).filter(|row| work.operations[*row as usize] == operation).collect();
+        for (operation, by_id) in
+            Operation::ALL.into_iter().flat_map(|operation| [(operation, false), (operation, true)])
+        {
+            let rows: Vec<u32> = (0..work.len())
+                .filter(|row| work.operations[*row] == operation && work.by_id(*row) == by_id)
+                .map(|row| row as u32)
+                .collect();
             if rows.is_empty() {
                 continue;
             }
@@ -47,16 +52,22 @@ impl<'a> Batcher<'a> {
                 part = work.take(&rows)?;
                 &part
             };
-            self.push_one(operation, part, &mut full)?;
+            self.push_one(operation, by_id, part, &mut full)?;
         }
         Ok(full)
     }
 
-    fn push_one(&mut self, operation: Operation, work: &Work, full: &mut Vec<(Operation, Work)>) -> Result<()> {
+    fn push_one(
+        &mut self,
+        operation: Operation,
+        by_id: bool,
+        work: &Work,
+        full: &mut Vec<(Operation, Work)>,
+    ) -> Result<()> {
         // The policy was checked against the capability, so the operation is there.
         let Some(limits) = self.capability.limits(operation) else { return Ok(()) };
         let max_rows = limits.max_rows.max(1);
-        let open = self.open.entry(operation).or_default();
+        let open = self.open.entry((operation, by_id)).or_default();
         let mut from = 0;
         while from < work.len() {
             let room = max_rows - open.rows;
@@ -64,7 +75,8 @@ impl<'a> Batcher<'a> {
             let (mut to, mut closed) = (fitting, fitting - from == room);
             if let Some(max_bytes) = limits.max_bytes {
                 for row in from..fitting {
-                    let bytes = self.destination.row_bytes(self.target, operation, &work.rows, row);
+                    let id = work.ids.as_ref().filter(|_| by_id).map_or(0, |ids| ids.value(row).len());
+                    let bytes = self.destination.row_bytes(self.target, operation, &work.rows, row) + id;
                     // A row that is too large alone still gets its own batch: the adapter refuses it by name.
                     if open.bytes + bytes > max_bytes && open.rows + (row - from) > 0 {
                         (to, closed) = (row, true);
@@ -91,7 +103,7 @@ impl<'a> Batcher<'a> {
         std::mem::take(&mut self.open)
             .into_iter()
             .filter(|(_, open)| !open.pieces.is_empty())
-            .map(|(operation, open)| Ok((operation, Work::concat(&open.pieces)?)))
+            .map(|((operation, _), open)| Ok((operation, Work::concat(&open.pieces)?)))
             .collect()
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 pub enum Operation {
     /// Create the record, or update it where the key exists.
     Upsert,
-    /// Create the record; an existing key is a rejection.
+    /// Create the record; one that exists is left alone.
     Create,
-    /// Update the record; a missing key is a rejection.
+    /// Update the record; one that is missing is not made.
     Update,
     /// Remove the record, in the form the service has for it.
     Delete,
@@ -44,6 +44,31 @@ pub enum WriteIdempotence {
     None,
 }
 
+/// How the rows of an operation say which record they mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Addressing {
+    /// By the value of the field that is matched on.
+    #[default]
+    ByKey,
+    /// By the record's own id ([`WriteBatch::ids`](crate::destination::WriteBatch::ids)).
+    ById,
+    /// By either: all rows of a batch alike.
+    ByKeyOrId,
+}
+
+impl Addressing {
+    /// Whether rows can go by key.
+    pub fn takes_keys(self) -> bool {
+        self != Addressing::ById
+    }
+
+    /// Whether rows can go by record id.
+    pub fn takes_ids(self) -> bool {
+        self != Addressing::ByKey
+    }
+}
+
 /// The limits of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -55,12 +80,21 @@ pub struct OperationLimits {
     pub max_bytes: Option<usize>,
     /// Whether the operation may be sent again when its fate is unknown.
     pub idempotence: WriteIdempotence,
+    /// How its rows say which record they mean. An upsert or a create always goes by key.
+    pub addressing: Addressing,
 }
 
 impl OperationLimits {
-    /// Limits of `max_rows` a call, no byte limit.
+    /// Limits of `max_rows` a call, no byte limit, rows by key.
     pub fn new(max_rows: usize, idempotence: WriteIdempotence) -> Self {
-        Self { max_rows, max_bytes: None, idempotence }
+        Self { max_rows, max_bytes: None, idempotence, addressing: Addressing::ByKey }
+    }
+
+    /// Sets how rows say which record they mean.
+    #[must_use]
+    pub fn with_addressing(mut self, addressing: Addressing) -> Self {
+        self.addressing = addressing;
+        self
     }
 
     /// Adds a limit on the bytes of one request body.

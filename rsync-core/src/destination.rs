@@ -8,13 +8,15 @@ use std::fmt;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, Schema};
 use async_trait::async_trait;
 
 use crate::capability::{Capability, Operation};
 use crate::error::{Error, Kind, Result};
 use crate::ids::{AccountId, BatchId, FieldName, JobToken, RemoteId, RunId};
 use crate::outcome::Receipt;
-use crate::record::{FieldType, Rows, Value};
+use crate::record::{FieldType, Rows, Value, array_of};
 
 /// What is written to: an object of the service, and the field that identifies its records.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -251,6 +253,46 @@ pub struct Found {
     pub fields: Rows,
 }
 
+impl Found {
+    /// Matches whose fields came as text. `fields` are those of the [request](LookupRequest::fields), and `texts` has
+    /// for each of them one text a match; `None` is an empty field. `read` turns a text into a value of the type, by
+    /// the rules of the service; `None` if the text has no such form.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::SchemaMismatch`] if a text does not fit the type it is read as: taking it for null would say that the
+    /// field is empty. [`Kind::Internal`] if there is not one text a field and match.
+    pub fn from_texts(
+        matches: Vec<Match>,
+        fields: &[(FieldName, FieldType)],
+        texts: &[Vec<Option<String>>],
+        read: fn(FieldType, &str) -> Option<Value<'_>>,
+    ) -> Result<Self> {
+        let action = "read records";
+        if texts.len() != fields.len() || texts.iter().any(|texts| texts.len() != matches.len()) {
+            return Err(Error::new(Kind::Internal, action, "there is not one text a field and match"));
+        }
+        let mut columns = Vec::with_capacity(fields.len());
+        let mut schema = Vec::with_capacity(fields.len());
+        for ((name, ty), texts) in fields.iter().zip(texts) {
+            let mismatch = || {
+                Error::new(Kind::SchemaMismatch, action, "a value does not fit the type it is read as")
+                    .with_context("field", name)
+                    .with_context("type", ty)
+                    .with_remedy("read the field as the type that the service gives it, or as text")
+            };
+            let values = texts.iter().map(|text| text.as_deref().map(|text| read(*ty, text).ok_or_else(mismatch)));
+            let values = values.map(Option::transpose).collect::<Result<Vec<_>>>()?;
+            columns.push(array_of(*ty, values.into_iter()).ok_or_else(mismatch)?);
+            schema.push(Field::new(name.as_str(), ty.arrow(), true));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(matches.len()));
+        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(schema)), columns, &options)
+            .map_err(|e| Error::new(Kind::Internal, action, "the columns do not fit together").with_source(e))?;
+        Ok(Self { matches, fields: Rows::new(batch)? })
+    }
+}
+
 /// Rows to write in one call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -262,8 +304,11 @@ pub struct WriteBatch {
     /// Where.
     pub target: Target,
     /// The rows, at most as many as the operation's limit. Keys are present, not null and distinct, also
-    /// after the destination's own folding.
+    /// after the destination's own folding; where there are `ids`, they are absent. A delete carries no other field.
     pub rows: Rows,
+    /// The ids of the records, one a row and distinct, where the rows go by id. The engine only sends them for an
+    /// operation whose [`addressing`](crate::capability::OperationLimits::addressing) allows it.
+    pub ids: Option<Vec<RemoteId>>,
 }
 
 impl WriteBatch {
@@ -277,7 +322,22 @@ impl WriteBatch {
             return Err(Error::new(Kind::Internal, "make a batch", "the key field is not among the fields")
                 .with_context("field", &target.match_on));
         }
-        Ok(Self { id, operation, target, rows })
+        Ok(Self { id, operation, target, rows, ids: None })
+    }
+
+    /// Lets the rows go by the ids of their records.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Internal`] unless there is one id a row.
+    pub fn with_ids(mut self, ids: Vec<RemoteId>) -> Result<Self> {
+        if ids.len() != self.rows.len() {
+            return Err(Error::new(Kind::Internal, "make a batch", "there is not one record id a row")
+                .with_context("rows", self.rows.len())
+                .with_context("ids", ids.len()));
+        }
+        self.ids = Some(ids);
+        Ok(self)
     }
 
     /// Number of rows.
@@ -391,7 +451,8 @@ pub trait Destination: Debug + Send + Sync + 'static {
     fn capability(&self, target: &Target) -> Capability;
 
     /// Upper bound of the bytes that `row` adds to a request body of `operation`. Called only where the
-    /// operation has [`max_bytes`](crate::capability::OperationLimits::max_bytes); return 0 otherwise.
+    /// operation has [`max_bytes`](crate::capability::OperationLimits::max_bytes); return 0 otherwise. Where rows go
+    /// by record id, the engine adds the length of the id.
     fn row_bytes(&self, target: &Target, operation: Operation, rows: &Rows, row: usize) -> usize;
 
     /// Checks that the service answers and the credentials work, and tells whose account they lead to.
@@ -442,5 +503,58 @@ pub trait Destination: Debug + Send + Sync + 'static {
     /// never does. Asked before each write, so it must be at hand: it makes no call.
     fn quota(&self) -> Option<Quota> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Cell;
+
+    fn read(ty: FieldType, text: &str) -> Option<Value<'_>> {
+        Some(match ty {
+            FieldType::Integer => Value::Integer(text.parse().ok()?),
+            FieldType::Decimal { scale, .. } => Value::Decimal { unscaled: text.parse().ok()?, scale },
+            // For a flag not what was asked for.
+            _ => Value::Text(text),
+        })
+    }
+
+    fn found(fields: &[FieldType], texts: &[&[Option<&str>]]) -> Result<Found> {
+        let matches = (0..2).map(|key| Match { key, id: RemoteId::new(key.to_string()) }).collect();
+        let fields: Vec<_> = fields.iter().map(|ty| (FieldName::new("f"), *ty)).collect();
+        let texts: Vec<_> = texts.iter().map(|texts| texts.iter().map(|t| t.map(str::to_owned)).collect()).collect();
+        Found::from_texts(matches, &fields, &texts, read)
+    }
+
+    #[test]
+    fn texts_become_typed_columns() {
+        let both =
+            found(&[FieldType::Integer, FieldType::Text], &[&[Some("7"), None], &[Some(""), Some("x")]]).unwrap();
+        let cells: Vec<_> = (0..2).map(|column| [0, 1].map(|row| both.fields.column(column).cell(row))).collect();
+        assert_eq!(cells[0], [Cell::Set(Value::Integer(7)), Cell::Clear]);
+        assert_eq!(cells[1], [Cell::Set(Value::Text("")), Cell::Set(Value::Text("x"))]);
+        assert_eq!(found(&[], &[]).unwrap().fields.len(), 2, "matches count without fields too");
+    }
+
+    #[test]
+    fn a_text_that_does_not_fit_is_no_null() {
+        for (ty, text) in [
+            (FieldType::Integer, "canary"),
+            (FieldType::Boolean, "canary"),
+            (FieldType::Decimal { precision: 2, scale: 0 }, "100"),
+        ] {
+            let error = found(&[ty], &[&[None, Some(text)]]).unwrap_err();
+            assert_eq!((error.kind(), error.context("field")), (Kind::SchemaMismatch, Some("f")), "{ty}");
+            assert!(!format!("{error} {error:?}").contains("canary"));
+        }
+    }
+
+    #[test]
+    fn texts_are_one_a_field_and_match() {
+        let short: &[Option<&str>] = &[None];
+        for texts in [&[short][..], &[], &[&[None, None], &[None, None]]] {
+            assert_eq!(found(&[FieldType::Text], texts).unwrap_err().kind(), Kind::Internal);
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::ids::FieldName;
 
 /// The rows of a model by what would become of them.
 ///
-/// `source_rows = distinct + duplicates + null_keys`, and
+/// `source_rows = distinct + marked + duplicates + null_keys`, and
 /// `distinct = unchanged + new + changed + in_doubt + unresolved + invalid + skipped`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,8 +33,12 @@ pub struct Counts {
     pub invalid: u64,
     /// Rows left out by the policy, or parked.
     pub skipped: u64,
-    /// Known keys that the model no longer has.
+    /// Rows with a key of their own that the model marks as gone.
+    pub marked: u64,
+    /// Known keys that the model no longer has or marks as gone, and whose exit is not done yet.
     pub gone: u64,
+    /// Of those, records that the run would dispose of.
+    pub exits: u64,
 }
 
 impl Counts {
@@ -182,9 +186,77 @@ impl Guard for ChangedShare {
     }
 }
 
+/// Holds a run that would dispose of too many records. It judges every plan of a sync with
+/// [`Exits`](crate::exit::Exits), which set it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ExitLimit {
+    rows: u64,
+    share: f64,
+}
+
+impl Default for ExitLimit {
+    fn default() -> Self {
+        Self::at_most(10, 0.05)
+    }
+}
+
+impl ExitLimit {
+    pub(crate) fn at_most(rows: u64, share: f64) -> Self {
+        Self { rows, share }
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        (0.0..=1.0).contains(&self.share)
+    }
+}
+
+impl Guard for ExitLimit {
+    fn name(&self) -> &str {
+        "exits"
+    }
+
+    fn evaluate(&self, plan: &PlanView<'_>, _baseline: &Baseline) -> Verdict {
+        let (exits, known) = (plan.counts.exits, plan.known_keys);
+        if exits > 0 && plan.counts.source_rows == 0 {
+            return Verdict::HoldRun { reason: format!("the model is empty, and {exits} records would go") };
+        }
+        if exits <= self.rows || exits as f64 <= self.share * known as f64 {
+            return Verdict::Pass;
+        }
+        let share = exits as f64 / known.max(1) as f64 * 100.0;
+        Verdict::HoldRun {
+            reason: format!(
+                "{exits} records of {known} known keys would go ({share:.1} %), at most {} or {:.1} % are allowed",
+                self.rows,
+                self.share * 100.0
+            ),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f25_exits_are_limited_by_number_and_share() {
+        for (exits, known, source_rows, limit, expected) in [
+            (0, 100, 0, ExitLimit::default(), false),
+            (1, 100, 0, ExitLimit::default(), true),
+            (10, 10, 5, ExitLimit::default(), false),
+            (11, 100, 5, ExitLimit::default(), true),
+            (11, 220, 5, ExitLimit::default(), false),
+            (12, 220, 5, ExitLimit::default(), true),
+            (12, 0, 5, ExitLimit::default(), true),
+            (5, 10, 5, ExitLimit::at_most(0, 0.5), false),
+            (6, 10, 5, ExitLimit::at_most(0, 0.5), true),
+        ] {
+            let counts = Counts { exits, source_rows, ..Counts::default() };
+            let view = PlanView { counts: &counts, field_changes: &[], known_keys: known };
+            let held = limit.evaluate(&view, &Baseline::default()) != Verdict::Pass;
+            assert_eq!(held, expected, "{exits} of {known}, {source_rows} rows, {limit:?}");
+        }
+    }
 
     fn baseline(runs: usize) -> Baseline {
         Baseline { accepted: vec![RunFigures { source_rows: 100, distinct: 100, to_write: 1 }; runs] }

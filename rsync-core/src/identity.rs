@@ -370,6 +370,11 @@ impl Fingerprints {
         hashes
     }
 
+    /// What stands for the hash of a row that left the model and was disposed of in this way; never 0.
+    pub(crate) fn exit(&self, way: &str) -> u64 {
+        self.row.hash(format!("exit {way}").as_bytes()).max(1)
+    }
+
     /// A hash of each cell, row after row; 0 for an absent cell, never 0 for another.
     pub(crate) fn fields(&self, rows: &Rows) -> Vec<u64> {
         let mut hashes = Vec::with_capacity(rows.len() * self.fields.len());

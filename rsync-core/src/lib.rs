@@ -1,5 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+// First, for its macro.
+#[macro_use]
+#[doc(hidden)]
+pub mod defects;
+
 mod batch;
 mod cancel;
 pub mod capability;
@@ -7,6 +12,7 @@ pub mod clock;
 pub mod destination;
 pub mod error;
 pub mod event;
+pub mod exit;
 pub mod guard;
 pub mod identity;
 pub mod ids;
@@ -32,6 +38,7 @@ pub use capability::Capability;
 pub use destination::{Destination, Target};
 pub use error::{Error, Kind, Result, Retry};
 pub use event::{Event, Observer, Owner};
+pub use exit::{Exit, Exits, Scope};
 pub use guard::Guard;
 pub use identity::HashKey;
 pub use limit::Limiter;
@@ -39,7 +46,7 @@ pub use mapping::{FieldMap, FieldRule, Mapping, NullRule};
 pub use model::Model;
 pub use pipeline::Pipeline;
 pub use plan::Plan;
-pub use policy::{Upsert, UpsertPolicy};
+pub use policy::{CreateOnly, UpdateOnly, Upsert, UpsertPolicy};
 pub use record::FieldType;
 pub use report::{Report, RunStatus};
 pub use run::Failure;

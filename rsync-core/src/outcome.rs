@@ -41,6 +41,10 @@ pub enum RowOutcome {
     },
     /// The record already had these values and the service says so.
     Unchanged,
+    /// There is no record of that key or id, and the operation makes none. Of a delete: it is gone already.
+    Missing,
+    /// There is a record of that key already, and the operation changes none.
+    Exists,
     /// The service refuses this row; the same row will be refused again.
     Rejected {
         /// The service's code for the reason.
@@ -78,8 +82,9 @@ impl RowOutcome {
             RowOutcome::Unchanged => 0,
             RowOutcome::Written { .. } => 1,
             RowOutcome::Retryable { .. } => 2,
-            RowOutcome::Rejected { .. } => 3,
-            RowOutcome::Unknown => 4,
+            RowOutcome::Missing | RowOutcome::Exists => 3,
+            RowOutcome::Rejected { .. } => 4,
+            RowOutcome::Unknown => 5,
         }
     }
 
@@ -108,7 +113,7 @@ pub enum Outcome {
     Unchanged,
     /// Sent and acknowledged.
     Written,
-    /// The model left, and the exit action was carried out.
+    /// Left the model, and what is to be done then is done.
     Removed,
     /// Not sendable for a reason on our side: a null key, a duplicate, a value that the mapping cannot convert.
     Invalid,
@@ -116,7 +121,7 @@ pub enum Outcome {
     Rejected,
     /// Kept back by a guard.
     Held,
-    /// Left out by the policy.
+    /// Left out: by the policy, parked, or because the record is missing or exists.
     Skipped,
     /// Not written: retries are exhausted. The next run sends it again.
     Failed,

@@ -9,6 +9,7 @@ use crate::clock::{Clock, Randomness, SystemClock, SystemRandomness};
 use crate::destination::{Destination, Target};
 use crate::error::{Error, Kind, Problem, Result};
 use crate::event::{Observer, Owner};
+use crate::exit::Exits;
 use crate::guard::Guard;
 use crate::identity::HashKey;
 use crate::ids::SyncId;
@@ -32,6 +33,7 @@ pub struct Pipeline {
     pub(crate) model: Model,
     pub(crate) mapping: Arc<dyn Mapping>,
     pub(crate) policy: Arc<dyn UpsertPolicy>,
+    pub(crate) exits: Option<Exits>,
     pub(crate) guards: Vec<Arc<dyn Guard>>,
     pub(crate) destination: Arc<dyn Destination>,
     pub(crate) target: Target,
@@ -59,6 +61,7 @@ impl Pipeline {
             model: None,
             mapping: None,
             policy: Arc::new(Upsert::new()),
+            exits: None,
             guards: Vec::new(),
             destination: None,
             target: None,
@@ -96,6 +99,7 @@ pub struct PipelineBuilder {
     model: Option<Model>,
     mapping: Option<Arc<dyn Mapping>>,
     policy: Arc<dyn UpsertPolicy>,
+    exits: Option<Exits>,
     guards: Vec<Arc<dyn Guard>>,
     destination: Option<Arc<dyn Destination>>,
     target: Option<Target>,
@@ -139,6 +143,12 @@ impl PipelineBuilder {
     /// What is written. Default: [`Upsert`].
     pub fn policy(mut self, policy: impl UpsertPolicy) -> Self {
         self.policy = Arc::new(policy);
+        self
+    }
+
+    /// What is done about records whose rows left the model. Default: nothing.
+    pub fn exits(mut self, exits: Exits) -> Self {
+        self.exits = Some(exits);
         self
     }
 
@@ -264,6 +274,9 @@ impl PipelineBuilder {
                 ));
             }
         }
+        if self.exits.as_ref().is_some_and(|exits| !exits.limit.is_sound()) {
+            problems.push(Problem::new("exits.at_most", "it is no share", "give a number from 0 to 1, such as 0.05"));
+        }
         if !(0.0..=1.0).contains(&self.quota_reserve) {
             problems.push(Problem::new("quota_reserve", "it is no share", "give a number from 0 to 1, such as 0.2"));
         }
@@ -292,7 +305,14 @@ impl PipelineBuilder {
                 model,
                 mapping,
                 policy: self.policy,
-                guards: self.guards,
+                // The limit of exits comes first, so that a hold names it first.
+                guards: self
+                    .exits
+                    .iter()
+                    .map(|exits| Arc::new(exits.limit) as Arc<dyn Guard>)
+                    .chain(self.guards)
+                    .collect(),
+                exits: self.exits,
                 destination,
                 target,
                 store,

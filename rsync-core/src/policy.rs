@@ -1,4 +1,7 @@
 //! What to do with a row, given how it differs from what the destination acknowledged.
+//!
+//! [`Upsert`], [`UpdateOnly`] and [`CreateOnly`] say what is written. What becomes of records whose rows left the model
+//! is said apart, by [`Exits`](crate::exit::Exits): a mirror of the model is `Upsert` with exits that delete.
 
 use std::fmt::Debug;
 
@@ -15,6 +18,12 @@ pub enum Change {
     Changed,
     /// An earlier run sent the row and never learned its fate.
     InDoubt,
+    /// An earlier run found no record of the key ([`RowOutcome::Missing`](crate::outcome::RowOutcome::Missing)), the
+    /// row has not changed since, and it is not yet [time to ask again](UpsertPolicy::ask_again_every).
+    Missing,
+    /// An earlier run found a record of the key that this sync did not write
+    /// ([`RowOutcome::Exists`](crate::outcome::RowOutcome::Exists)).
+    Exists,
 }
 
 /// What to do with a row.
@@ -51,6 +60,24 @@ pub trait UpsertPolicy: Debug + Send + Sync + 'static {
 
     /// Which fields of a changed row are sent.
     fn send_fields(&self) -> SendFields;
+
+    /// After how many runs a row without a record is [`Change::New`] again although it has not changed. The rows are
+    /// spread, so that each run asks after about an equal share of them. 0: never.
+    fn ask_again_every(&self) -> u32 {
+        10
+    }
+}
+
+/// The code of rows that are left out because there is no record of their key.
+pub(crate) const RECORD_MISSING: &str = "record_missing";
+/// The code of rows that are left out because there is a record of their key that is not ours.
+pub(crate) const RECORD_EXISTS: &str = "record_exists";
+/// The code of rows that are left out because their record was made by an earlier run.
+const CREATED_BEFORE: &str = "created_before";
+
+fn unsupported(cause: &str) -> Result<()> {
+    let fix = "choose a policy that writes with an operation it has, or match on another field";
+    Error::from_problems(Kind::Unsupported, "check the policy", vec![Problem::new("policy", cause, fix)])
 }
 
 /// Writes every new and changed row with [`Operation::Upsert`].
@@ -76,15 +103,10 @@ impl Upsert {
 
 impl UpsertPolicy for Upsert {
     fn validate(&self, capability: &Capability) -> Result<()> {
-        let mut problems = Vec::new();
-        if capability.upsert.is_none() {
-            problems.push(Problem::new(
-                "policy",
-                "the destination has no upsert for this object",
-                "choose a policy that writes with an operation it has, or match on another field",
-            ));
+        match capability.upsert {
+            Some(_) => Ok(()),
+            None => unsupported("the destination has no upsert for this object"),
         }
-        Error::from_problems(Kind::Unsupported, "check the policy", problems)
     }
 
     fn decide(&self, _change: Change) -> Decision {
@@ -93,5 +115,108 @@ impl UpsertPolicy for Upsert {
 
     fn send_fields(&self) -> SendFields {
         self.send
+    }
+}
+
+/// Updates records that exist, and makes none.
+///
+/// A row without a record is skipped with the code `record_missing`. It is sent again when it or the mapping changes,
+/// and else every tenth run, a tenth of such rows in each, so that a record that appears later is found.
+///
+/// ```
+/// use rsync_core::policy::UpdateOnly;
+///
+/// // An hourly sync that looks once a day.
+/// let policy = UpdateOnly::new().asking_again_every(24);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpdateOnly {
+    send: SendFields,
+    every: u32,
+}
+
+impl Default for UpdateOnly {
+    fn default() -> Self {
+        Self { send: SendFields::Changed, every: 10 }
+    }
+}
+
+impl UpdateOnly {
+    /// The policy, sending changed fields only where the destination allows it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sends all mapped fields of a changed row.
+    #[must_use]
+    pub fn all_fields(mut self) -> Self {
+        self.send = SendFields::All;
+        self
+    }
+
+    /// Sets after how many runs a row without a record is sent again although it has not changed; 0: never.
+    #[must_use]
+    pub fn asking_again_every(mut self, runs: u32) -> Self {
+        self.every = runs;
+        self
+    }
+}
+
+impl UpsertPolicy for UpdateOnly {
+    fn validate(&self, capability: &Capability) -> Result<()> {
+        match capability.update.filter(|limits| limits.addressing.takes_keys()) {
+            Some(_) => Ok(()),
+            None => unsupported("the destination has no update by this field"),
+        }
+    }
+
+    fn decide(&self, change: Change) -> Decision {
+        match change {
+            Change::Missing => Decision::Skip(RECORD_MISSING),
+            _ => Decision::Write(Operation::Update),
+        }
+    }
+
+    fn send_fields(&self) -> SendFields {
+        self.send
+    }
+
+    fn ask_again_every(&self) -> u32 {
+        self.every
+    }
+}
+
+/// Makes records that do not exist, and never touches one again.
+///
+/// A row whose record exists already is skipped with the code `record_exists`, now and later; a row that changes after
+/// its record was made is skipped with the code `created_before`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CreateOnly;
+
+impl CreateOnly {
+    /// The policy.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl UpsertPolicy for CreateOnly {
+    fn validate(&self, capability: &Capability) -> Result<()> {
+        match capability.create {
+            Some(_) => Ok(()),
+            None => unsupported("the destination has no create for this object"),
+        }
+    }
+
+    fn decide(&self, change: Change) -> Decision {
+        match change {
+            Change::Changed => Decision::Skip(CREATED_BEFORE),
+            Change::Exists => Decision::Skip(RECORD_EXISTS),
+            _ => Decision::Write(Operation::Create),
+        }
+    }
+
+    fn send_fields(&self) -> SendFields {
+        SendFields::All
     }
 }

@@ -3,6 +3,9 @@
 //! This is the one place that looks inside Arrow arrays on behalf of adapters. A destination reads [`Rows`]
 //! either column by column ([`Rows::column`]) or cell by cell ([`Rows::cells`]).
 
+mod array;
+mod number;
+
 use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -20,6 +23,9 @@ use arrow::temporal_conversions::{date32_to_datetime, timestamp_us_to_datetime};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
+
+pub(crate) use array::array_of;
+pub use number::Number;
 
 /// The type of a mapped field. Every mapped value has one of these, whatever the warehouse called it, so that
 /// the same value has the same fingerprint when a column is widened.

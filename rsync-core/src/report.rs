@@ -8,7 +8,7 @@ use crate::error::Kind;
 use crate::guard::Counts;
 use crate::ids::{RunId, SyncId};
 use crate::outcome::Outcome;
-use crate::plan::{Reasons, grouped, line, write_reasons};
+use crate::plan::{FoundExits, Reasons, grouped, line, write_reasons};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,34 @@ impl RunStatus {
     }
 }
 
-/// Rows of a run by outcome. `source_rows = distinct + duplicates + null_keys` and
+/// Known keys that left the model, by what became of their records.
+/// `gone = removed + held + skipped + rejected + failed + in_doubt + deferred`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExitTotals {
+    /// What was to be done is done, or the record was gone already.
+    pub removed: u64,
+    /// Kept back by a guard.
+    pub held: u64,
+    /// Nothing was asked for, the record is out of scope or cannot be addressed, or the exit is parked.
+    pub skipped: u64,
+    /// Refused by the destination.
+    pub rejected: u64,
+    /// Retries exhausted.
+    pub failed: u64,
+    /// Sent, fate unknown.
+    pub in_doubt: u64,
+    /// Not sent in this run.
+    pub deferred: u64,
+}
+
+impl ExitTotals {
+    fn sum(&self) -> u64 {
+        self.removed + self.held + self.skipped + self.rejected + self.failed + self.in_doubt + self.deferred
+    }
+}
+
+/// Rows of a run by outcome. `source_rows = distinct + marked + duplicates + null_keys` and
 /// `distinct = unchanged + written + invalid + rejected + held + skipped + failed + in_doubt + deferred`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -79,12 +106,16 @@ pub struct Totals {
     pub in_doubt: u64,
     /// Not sent in this run.
     pub deferred: u64,
-    /// Known keys that the model no longer has; nothing was done about them.
+    /// Rows with a key of their own that the model marks as gone.
+    pub marked: u64,
+    /// Known keys that the model no longer has or marks as gone, and whose exit was not done before.
     pub gone: u64,
+    /// Those keys by what became of their records.
+    pub exits: ExitTotals,
 }
 
 impl Totals {
-    pub(crate) fn of_plan(counts: &Counts) -> Self {
+    pub(crate) fn of_plan(counts: &Counts, exits: &FoundExits) -> Self {
         Self {
             source_rows: counts.source_rows,
             distinct: counts.distinct,
@@ -94,7 +125,9 @@ impl Totals {
             invalid: counts.invalid,
             skipped: counts.skipped,
             in_doubt: counts.unresolved,
+            marked: counts.marked,
             gone: counts.gone,
+            exits: ExitTotals { skipped: exits.skipped, in_doubt: exits.unresolved, ..ExitTotals::default() },
             ..Self::default()
         }
     }
@@ -110,15 +143,17 @@ impl Totals {
             + self.failed
             + self.in_doubt
             + self.deferred;
-        self.source_rows == self.distinct + self.duplicates + self.null_keys
+        self.source_rows == self.distinct + self.marked + self.duplicates + self.null_keys
             && self.distinct == outcomes
+            && self.gone == self.exits.sum()
             && self.created + self.updated <= self.written
             && self.accepted <= self.written
     }
 
-    /// Rows that the next run has to send.
+    /// Rows and exits that the next run has to send.
     pub fn outstanding(&self) -> u64 {
-        self.failed + self.in_doubt + self.deferred
+        let exits = self.exits.failed + self.exits.in_doubt + self.exits.deferred;
+        self.failed + self.in_doubt + self.deferred + exits
     }
 }
 
@@ -163,6 +198,8 @@ pub struct Report {
     pub totals: Totals,
     /// Rows that were not written, by reason.
     pub reasons: Reasons,
+    /// Keys that left the model and whose records were not disposed of, by reason.
+    pub exit_reasons: Reasons,
     /// Calls made.
     pub calls: Calls,
     /// From the start of applying to the end.
@@ -193,6 +230,23 @@ impl Report {
             _ => RunStatus::Completed,
         };
     }
+}
+
+fn exit_detail(exits: &ExitTotals) -> String {
+    let parts: Vec<String> = [
+        (Outcome::Removed, exits.removed),
+        (Outcome::Held, exits.held),
+        (Outcome::Skipped, exits.skipped),
+        (Outcome::Rejected, exits.rejected),
+        (Outcome::Failed, exits.failed),
+        (Outcome::InDoubt, exits.in_doubt),
+        (Outcome::Deferred, exits.deferred),
+    ]
+    .into_iter()
+    .filter(|(_, keys)| *keys > 0)
+    .map(|(outcome, keys)| format!("{} {}", grouped(keys), outcome.as_str()))
+    .collect();
+    parts.join(", ")
 }
 
 impl fmt::Display for Report {
@@ -235,8 +289,12 @@ impl fmt::Display for Report {
             }
         }
         write_reasons(f, &self.reasons)?;
+        if t.marked > 0 {
+            line(f, "marked as gone", t.marked, "")?;
+        }
         if t.gone > 0 {
-            line(f, "left the model", t.gone, "nothing was done about them")?;
+            line(f, "left the model", t.gone, &exit_detail(&t.exits))?;
+            write_reasons(f, &self.exit_reasons)?;
         }
         let retries = if self.calls.retries > 0 {
             format!(", {} of them retries", grouped(self.calls.retries))

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use rsync_core::error::{Error, Kind, Retry};
 use rsync_core::ids::FieldName;
+use rsync_http::json::read;
 use rsync_http::{Access, Response};
 
 use crate::config::Region;
 use crate::decode::{REMEDY, code, field_at_fault};
-use crate::wire::{BatchAnswer, read};
+use crate::wire::BatchAnswer;
 
 /// What to make of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,9 @@
 
 use rsync_core::ids::FieldName;
 use rsync_core::outcome::{Applied, Effect, RowOutcome};
+use rsync_http::json::read;
 
-use crate::wire::{BatchAnswer, ItemError, read};
+use crate::wire::{BatchAnswer, ItemError};
 
 /// The status under which a batch answer names at least one refused item.
 const MULTI_STATUS: u16 = 207;

@@ -11,6 +11,7 @@ use rsync_core::ids::{AccountId, FieldName, JobToken};
 use rsync_core::outcome::{Receipt, RowOutcome};
 use rsync_core::record::Rows;
 use rsync_http::Client;
+use rsync_http::json::read;
 
 use crate::client::Api;
 use crate::config::{Builder, CustomerIoConfig, RequestRate};
@@ -19,7 +20,7 @@ use crate::encode::{Encoded, ROWS_BYTES_MAX, encode, row_bytes};
 use crate::person::{Identifier, check_object};
 use crate::policy::Policy;
 use crate::schema::{check_columns, remote_schema};
-use crate::wire::{RegionAnswer, read};
+use crate::wire::RegionAnswer;
 
 /// A Customer.io workspace. Cloning is cheap and shares connections.
 ///

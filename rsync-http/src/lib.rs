@@ -4,6 +4,7 @@ mod auth;
 mod client;
 mod config;
 mod failure;
+pub mod json;
 mod path;
 mod request;
 mod retry_after;

@@ -263,7 +263,7 @@ fn response_with_bad_gzip() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn s10_redirects_are_not_followed() {
+async fn f37_s10_redirects_are_not_followed() {
     let other = Server::always(response("200 OK", "", "stolen")).await;
     for status in [301, 302, 303, 307, 308] {
         let location = format!("Location: {}/x\r\n", other.base_url());
@@ -431,7 +431,7 @@ impl TokenSource for Addressed {
 }
 
 #[tokio::test]
-async fn a_token_goes_only_to_the_address_it_came_with() {
+async fn s09_a_token_goes_only_to_the_address_it_came_with() {
     let (issuer, old, new) = (Server::always(response("200 OK", "", "")).await, guarded(9).await, guarded(2).await);
     let source = Addressed::new(vec![old.base_url(), format!("{}/", new.base_url())]);
     let client = issuer.client(Auth::renewable(source));

@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use rsync_core::error::{Error, Kind, Retry};
+use rsync_http::json::{Object, read};
 use rsync_http::{Access, Response, is_correlation_id};
 
-use crate::wire::{Fault, Object, PropertyFault, read};
+use crate::wire::{Fault, PropertyFault};
 
 /// A lock on a record lasts this long.
 const LOCK: Duration = Duration::from_secs(2);

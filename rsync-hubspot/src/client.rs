@@ -20,6 +20,7 @@ pub(crate) enum BatchWrite {
     Upsert,
     Create,
     Update,
+    Archive,
 }
 
 impl Api {
@@ -72,6 +73,7 @@ impl Api {
             BatchWrite::Upsert => "/batch/upsert",
             BatchWrite::Create => "/batch/create",
             BatchWrite::Update => "/batch/update",
+            BatchWrite::Archive => "/batch/archive",
         });
         self.ok(Request::write("write a batch", Method::POST, path).with_json(body), is_field).await
     }

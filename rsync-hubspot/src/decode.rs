@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use rsync_core::capability::Operation;
 use rsync_core::ids::{FieldName, RemoteId};
 use rsync_core::outcome::{Effect, RowOutcome};
+use rsync_http::json::read;
 
 use crate::classify::{at_fault, is_code, remedy};
 use crate::encode::{LIFECYCLE_STAGE, Sent};
 use crate::object::{ADDITIONAL_EMAILS, Fold, KeyKind};
-use crate::wire::{BatchAnswer, Fault, Record, read};
+use crate::wire::{BatchAnswer, Fault, Record};
 
 /// What is known of the request.
 pub(crate) struct Question<'a> {
@@ -163,7 +164,7 @@ impl<'q> Rows<'q> {
     }
 
     fn fault(&mut self, fault: &Fault<'_>) {
-        let outcome = row_outcome(fault, self.question.is_field);
+        let outcome = row_outcome(fault, self.question);
         let traces = fault.context("objectWriteTraceId");
         let rows: Vec<Option<usize>> = if traces.is_empty() {
             let ids = ["ids", "id"].into_iter().flat_map(|name| fault.context(name));
@@ -184,14 +185,20 @@ impl<'q> Rows<'q> {
 }
 
 /// What an entry of `errors` means for its row.
-fn row_outcome(fault: &Fault<'_>, is_field: &dyn Fn(&str) -> bool) -> RowOutcome {
+fn row_outcome(fault: &Fault<'_>, question: &Question<'_>) -> RowOutcome {
     let category = fault.category.as_str().filter(|category| is_code(category));
     match category {
         Some("RATE_LIMITS") => RowOutcome::Retryable { code: "RATE_LIMITS".to_owned(), after: None },
         // The service's own failure: it does not say what became of the row.
         Some("INTERNAL_ERROR" | "INTERNAL" | "SERVER_ERROR" | "SERVICE_UNAVAILABLE" | "TIMEOUT") => RowOutcome::Unknown,
+        Some("OBJECT_NOT_FOUND") if question.operation == Operation::Update => RowOutcome::Missing,
+        // Of a contact by its address, the record in the way has that address. By another property, it may be in the
+        // way with any unique value of the row.
+        Some("CONFLICT") if (question.operation, question.key_kind) == (Operation::Create, KeyKind::Email) => {
+            RowOutcome::Exists
+        }
         _ => {
-            let at_fault = at_fault(fault, is_field);
+            let at_fault = at_fault(fault, question.is_field);
             let code =
                 at_fault.code.or_else(|| category.map(str::to_owned)).unwrap_or_else(|| "UNSPECIFIED".to_owned());
             let remedy = remedy(&code);

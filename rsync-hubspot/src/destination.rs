@@ -5,23 +5,23 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use rsync_core::capability::{Capability, Operation, OperationLimits, WriteIdempotence};
+use rsync_core::capability::{Addressing, Capability, Operation, OperationLimits, WriteIdempotence};
 use rsync_core::destination::{Context, Destination, Found, LookupRequest, RemoteSchema, Target, WriteBatch};
 use rsync_core::error::{Error, Kind, Result, Retry};
-use rsync_core::ids::{AccountId, JobToken};
-use rsync_core::outcome::{Receipt, RowOutcome};
+use rsync_core::ids::{AccountId, JobToken, RemoteId};
+use rsync_core::outcome::{Effect, Receipt, RowOutcome};
 use rsync_core::record::{FieldType, Rows};
+use rsync_http::json::{Scalar, read};
 use rsync_http::{Client, Response};
 use serde::Deserialize;
 
 use crate::client::{Api, BatchWrite};
 use crate::config::{Builder, HubSpotConfig, RateTier};
 use crate::decode::{Question, decode};
-use crate::encode::{Encoded, INPUTS_MAX, encode, fold_of};
+use crate::encode::{Encoded, INPUTS_MAX, encode, encode_ids, fold_of};
 use crate::lookup::{Lookup, Page, over_window};
-use crate::object::{KeyKind, Object};
+use crate::object::{Fold, KeyKind, Object};
 use crate::schema::{PropertiesAnswer, remote_schema};
-use crate::wire::{Scalar, read};
 
 /// Most pages of one search: what a search lists, in pages of 200.
 const SEARCH_PAGES_MAX: usize = 50;
@@ -133,6 +133,9 @@ impl Destination for HubSpot {
         if let Some(rate) = self.0.rate.rate() {
             capability = capability.with_rate(rate);
         }
+        // Archiving goes by record id only.
+        let by_id = limits(WriteIdempotence::ByKey).with_addressing(Addressing::ById);
+        capability = capability.with_operation(Operation::Delete, by_id);
         // The record id exists only once the record does.
         if key != KeyKind::RecordId {
             capability = capability
@@ -143,7 +146,7 @@ impl Destination for HubSpot {
         // the documentation says no, observation says yes.
         if key != KeyKind::Email {
             capability = capability
-                .with_operation(Operation::Update, limits(WriteIdempotence::ByKey))
+                .with_operation(Operation::Update, by_id.with_addressing(Addressing::ByKeyOrId))
                 .with_keeps_absent_fields();
         }
         capability
@@ -194,6 +197,12 @@ impl Destination for HubSpot {
             return Ok(Receipt::Settled(Vec::new()));
         }
         let write = self.batch_write(&batch)?;
+        if let (BatchWrite::Archive, Some(ids)) = (write, &batch.ids) {
+            // The answer is empty: it does not tell records that were there from those that were gone.
+            self.0.api.batch_write(&object, write, encode_ids(ids)?, &|_| false).await?;
+            let archived = |id| RowOutcome::written(Effect::Unspecified, Some(RemoteId::clone(id)));
+            return Ok(Receipt::Settled(ids.iter().map(archived).collect()));
+        }
         let Encoded { body, sent, refused } = encode(&object, &batch)?;
         let mut outcomes = vec![RowOutcome::Unknown; batch.len()];
         for (row, outcome) in refused {
@@ -213,8 +222,11 @@ impl Destination for HubSpot {
             .unwrap_or(FieldType::Text);
         let question = Question {
             operation: batch.operation,
-            key_kind: KeyKind::of(&object, match_on),
-            fold: fold_of(&object, match_on, &key_type),
+            key_kind: if batch.ids.is_some() { KeyKind::RecordId } else { KeyKind::of(&object, match_on) },
+            fold: match batch.ids {
+                Some(_) => Fold::new(KeyKind::RecordId, false),
+                None => fold_of(&object, match_on, &key_type),
+            },
             match_on,
             sent: &sent,
             is_field: &is_field,
@@ -243,11 +255,16 @@ impl Destination for HubSpot {
 
 impl HubSpot {
     fn batch_write(&self, batch: &WriteBatch) -> Result<BatchWrite> {
-        let offered = self.capability(&batch.target).limits(batch.operation).is_some();
+        let addressing = self.capability(&batch.target).limits(batch.operation).map(|limits| limits.addressing);
+        let offered = addressing.is_some_and(|addressing| match batch.ids {
+            Some(_) => addressing.takes_ids(),
+            None => addressing.takes_keys(),
+        });
         match batch.operation {
             Operation::Upsert if offered => Ok(BatchWrite::Upsert),
             Operation::Create if offered => Ok(BatchWrite::Create),
             Operation::Update if offered => Ok(BatchWrite::Update),
+            Operation::Delete if offered => Ok(BatchWrite::Archive),
             operation => {
                 Err(Error::new(Kind::Unsupported, "write a batch", "HubSpot offers no such call for this key")
                     .with_context("operation", operation.as_str())

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use rsync_core::capability::Operation;
 use rsync_core::destination::WriteBatch;
 use rsync_core::error::{Error, Kind, Result};
-use rsync_core::ids::FieldName;
+use rsync_core::ids::{FieldName, RemoteId};
 use rsync_core::outcome::RowOutcome;
 use rsync_core::record::{Cell, Column, FieldType, Value};
 use serde::Serialize as _;
@@ -71,9 +71,9 @@ pub(crate) fn encode(object: &Object, batch: &WriteBatch) -> Result<Encoded> {
         .map_err(|_| broken_promise("the key field is not among the fields").with_context("field", match_on))?;
     let key_type = FieldType::from_arrow(schema.field(key_index).data_type()).unwrap_or(FieldType::Text);
     let fold = fold_of(object, match_on, &key_type);
-    let by_record_id = KeyKind::of(object, match_on) == KeyKind::RecordId;
+    let by_record_id = batch.ids.is_some() || KeyKind::of(object, match_on) == KeyKind::RecordId;
     let columns: Vec<EncodedColumn<'_>> = (0..schema.fields().len())
-        // The record id is no property that can be set.
+        // The record id is no property that can be set, and what goes by it has no other key.
         .filter(|index| !(by_record_id && *index == key_index))
         .map(|index| {
             let name = schema.field(index).name().as_str();
@@ -92,11 +92,19 @@ pub(crate) fn encode(object: &Object, batch: &WriteBatch) -> Result<Encoded> {
     let mut keys: HashMap<String, usize> = HashMap::with_capacity(rows.len());
     let (mut scratch, mut key_text) = (String::new(), String::new());
     for row in 0..rows.len() {
-        let Cell::Set(key) = key_column.cell(row) else {
-            return Err(broken_promise("a row has no key").with_context("row", row).with_context("field", match_on));
-        };
         key_text.clear();
-        let key = write_value(&key, &mut key_text).map(|()| fold.fold(&key_text));
+        let key = match (&batch.ids, key_column.cell(row)) {
+            (Some(ids), _) => {
+                key_text.push_str(ids[row].as_str());
+                Ok(key_text.clone())
+            }
+            (None, Cell::Set(key)) => write_value(&key, &mut key_text).map(|()| fold.fold(&key_text)),
+            (None, _) => {
+                return Err(broken_promise("a row has no key")
+                    .with_context("row", row)
+                    .with_context("field", match_on));
+            }
+        };
         let key = match key {
             Ok(key) if !key.is_empty() => key,
             unsendable => {
@@ -143,6 +151,27 @@ pub(crate) fn encode(object: &Object, batch: &WriteBatch) -> Result<Encoded> {
     }
     body.extend_from_slice(b"]}");
     Ok(encoded)
+}
+
+/// Encodes the ids of records that are to be archived.
+///
+/// # Errors
+///
+/// [`Kind::Internal`] if there are too many.
+pub(crate) fn encode_ids(ids: &[RemoteId]) -> Result<Vec<u8>> {
+    if ids.len() > INPUTS_MAX {
+        return Err(broken_promise("the batch is larger than the declared limit")
+            .with_context("rows", ids.len())
+            .with_context("limit", INPUTS_MAX));
+    }
+    let mut body = br#"{"inputs":["#.to_vec();
+    for (index, id) in ids.iter().enumerate() {
+        body.extend_from_slice(if index == 0 { br#"{"id":"# } else { br#",{"id":"# });
+        push_json_string(id.as_str(), &mut body);
+        body.push(b'}');
+    }
+    body.extend_from_slice(b"]}");
+    Ok(body)
 }
 
 /// Appends the properties of `row`. Returns the lifecycle stage that it sets.

@@ -1,22 +1,17 @@
 //! Reading records by key: request bodies, and answers as typed columns. Pure.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListBuilder, RecordBatch,
-    RecordBatchOptions, StringArray, StringBuilder, TimestampMicrosecondArray,
-};
-use arrow::datatypes::{Field, Schema};
 use rsync_core::destination::{Found, LookupRequest, Match};
 use rsync_core::error::{Error, Kind, Result, Retry};
 use rsync_core::ids::{FieldName, RemoteId};
-use rsync_core::record::{Cell, FieldType, Rows};
+use rsync_core::record::{Cell, FieldType};
+use rsync_http::json::read;
 
 use crate::encode::{fold_of, push_json_string};
 use crate::object::{ADDITIONAL_EMAILS, Fold, KeyKind, Object, RECORD_ID};
-use crate::value::{Number, parse_date, parse_timestamp, write_value};
-use crate::wire::{BatchAnswer, Record, read};
+use crate::value::{read_value, write_value};
+use crate::wire::{BatchAnswer, Record};
 
 /// Longest body of a search.
 const SEARCH_BODY_MAX: usize = 3_000;
@@ -198,7 +193,7 @@ impl Lookup {
         if answer.total.is_some_and(|total| total > SEARCH_WINDOW) {
             return Ok(Page::OverWindow);
         }
-        match answer.paging.and_then(|paging| paging.0.next).and_then(|next| next.0.after.0) {
+        match answer.paging.and_then(|paging| paging.0.next).and_then(|next| next.0.after.into_text()) {
             None => Ok(Page::Last),
             Some(after) if !after.is_empty() && after.len() <= 5 && after.bytes().all(|b| b.is_ascii_digit()) => {
                 Ok(Page::More(after.into_owned()))
@@ -251,27 +246,9 @@ impl Lookup {
     ///
     /// # Errors
     ///
-    /// [`Kind::SchemaMismatch`] if a value has no form in the requested type. Reading it as null would say that the
-    /// field is empty.
+    /// As [`Found::from_texts`].
     pub(crate) fn finish(self) -> Result<Found> {
-        let mut fields = Vec::with_capacity(self.fields.len());
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.fields.len());
-        for ((name, ty), texts) in self.fields.iter().zip(&self.texts) {
-            let column = column(*ty, texts).ok_or_else(|| {
-                Error::new(Kind::SchemaMismatch, "read records", "a value does not fit the type it is read as")
-                    .with_context("field", name)
-                    .with_context("type", ty)
-                    .with_remedy("read the field as the type that HubSpot gives it, or as text")
-            })?;
-            fields.push(Field::new(name.as_str(), ty.arrow(), true));
-            columns.push(column);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(self.matches.len()));
-        let batch =
-            RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).map_err(|e| {
-                Error::new(Kind::Internal, "read records", "the columns do not fit together").with_source(e)
-            })?;
-        Ok(Found { matches: self.matches, fields: Rows::new(batch)? })
+        Found::from_texts(self.matches, &self.fields, &self.texts, read_value)
     }
 }
 
@@ -320,59 +297,6 @@ fn push_list(items: &[String], body: &mut Vec<u8>, push: impl Fn(&str, &mut Vec<
         }
         push(item, body);
     }
-}
-
-/// The texts as a column of `ty`; `None` if one has no form in it.
-fn column(ty: FieldType, texts: &[Option<String>]) -> Option<ArrayRef> {
-    fn all<T>(texts: &[Option<String>], read: impl Fn(&str) -> Option<T>) -> Option<Vec<Option<T>>> {
-        texts.iter().map(|text| text.as_deref().map(&read).map_or(Some(None), |value| value.map(Some))).collect()
-    }
-    Some(match ty {
-        FieldType::Text => Arc::new(StringArray::from_iter(texts)),
-        FieldType::Integer => {
-            let integer = |text: &str| Number::parse(text)?.unscaled(0).and_then(|n| i64::try_from(n).ok());
-            Arc::new(Int64Array::from(all(texts, integer)?))
-        }
-        FieldType::Float => {
-            let float = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
-            Arc::new(Float64Array::from(all(texts, float)?))
-        }
-        FieldType::Decimal { precision, scale } => {
-            let limit = 10_u128.checked_pow(u32::from(precision))?;
-            let decimal =
-                |text: &str| Number::parse(text)?.unscaled(scale).filter(|unscaled| unscaled.unsigned_abs() < limit);
-            let values = Decimal128Array::from(all(texts, decimal)?);
-            Arc::new(values.with_precision_and_scale(precision, scale).ok()?)
-        }
-        FieldType::Boolean => {
-            let flag = |text: &str| match text {
-                "true" => Some(true),
-                "false" => Some(false),
-                _ => None,
-            };
-            Arc::new(BooleanArray::from(all(texts, flag)?))
-        }
-        FieldType::Date => Arc::new(Date32Array::from(all(texts, parse_date)?)),
-        FieldType::Timestamp => {
-            Arc::new(TimestampMicrosecondArray::from(all(texts, parse_timestamp)?).with_timezone("UTC"))
-        }
-        FieldType::TextList => {
-            let mut list = ListBuilder::new(StringBuilder::new());
-            for text in texts {
-                match text {
-                    Some(text) => {
-                        text.split(';')
-                            .filter(|item| !item.is_empty())
-                            .for_each(|item| list.values().append_value(item));
-                        list.append(true);
-                    }
-                    None => list.append(false),
-                }
-            }
-            Arc::new(list.finish())
-        }
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

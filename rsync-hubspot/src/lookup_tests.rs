@@ -1,7 +1,10 @@
-use arrow::array::{Array, AsArray};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use proptest::prelude::*;
 use rsync_core::destination::Target;
+use rsync_core::record::Rows;
 use serde_json::{Value as Json, json};
 
 use super::*;

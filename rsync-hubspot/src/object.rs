@@ -3,7 +3,7 @@
 use rsync_core::destination::{KeyFolding, Target};
 use rsync_core::error::{Error, Kind, Problem, Result};
 
-use crate::value::Number;
+use crate::value::parse_number;
 
 /// The property that holds a record's own id.
 pub(crate) const RECORD_ID: &str = "hs_object_id";
@@ -131,7 +131,7 @@ impl Fold {
         match self {
             Fold::Exact => key.to_owned(),
             Fold::Caseless => KeyFolding::CaselessTrimmed.folded(key),
-            Fold::Numeric => match Number::parse(key) {
+            Fold::Numeric => match parse_number(key) {
                 Some(number) => number.canonical(),
                 None => key.to_owned(),
             },

@@ -1,10 +1,10 @@
 //! Property definitions as the engine's schema.
 
 use rsync_core::destination::{AcceptedType, RemoteField, RemoteSchema};
+use rsync_http::json::{Object, Scalar};
 use serde::Deserialize;
 
 use crate::object::{self, EMAIL, KeyKind, RECORD_ID};
-use crate::wire::{Object, Scalar};
 
 /// The answer to a request for the properties of an object.
 #[derive(Deserialize)]
@@ -106,6 +106,7 @@ mod tests {
     use super::*;
     use rsync_core::destination::KeyFolding;
     use rsync_core::record::FieldType;
+    use rsync_http::json::read;
 
     #[test]
     fn definitions_become_fields() {
@@ -123,7 +124,7 @@ mod tests {
             {"name":"moment","type":"datetime","fieldType":"date"},
             {"name":"hs_object_id","type":"number","fieldType":"number","hasUniqueValue":true,"modificationMetadata":{"readOnlyValue":true}}
         ]}"#;
-        let answer: PropertiesAnswer<'_> = crate::wire::read(json.as_bytes()).unwrap();
+        let answer: PropertiesAnswer<'_> = read(json.as_bytes()).unwrap();
         let contacts = remote_schema(&object::Object::parse("contacts").unwrap(), &answer);
         let shape: Vec<(&str, bool, bool)> =
             contacts.fields.iter().map(|field| (field.name.as_str(), field.writable, field.unique)).collect();

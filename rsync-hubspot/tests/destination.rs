@@ -227,7 +227,7 @@ async fn creates_and_updates() {
     let hubspot = hubspot(&sim);
     let created = rows(&[("email", &[Some("A@x.io"), Some("b@x.io")]), ("external_id", &[Some("e-9"), Some("e-2")])]);
     let outcomes = write_words(&hubspot, Operation::Create, &contacts(), created).await;
-    assert_eq!((outcomes[0].as_str(), effects(&outcomes)[1]), ("Rejected CONFLICT -", "Created"));
+    assert_eq!((outcomes[0].as_str(), effects(&outcomes)[1]), ("Exists", "Created"));
 
     let by_external = Target::new("contacts", "external_id");
     let updated = rows(&[
@@ -235,17 +235,14 @@ async fn creates_and_updates() {
         ("phone", &[Some("0"), Some("2"), Some("1")]),
     ]);
     let outcomes = write_words(&hubspot, Operation::Update, &by_external, updated).await;
-    assert_eq!(
-        (outcomes[0].as_str(), effects(&outcomes)[1], effects(&outcomes)[2]),
-        ("Rejected OBJECT_NOT_FOUND -", "Updated", "Updated")
-    );
+    assert_eq!((outcomes[0].as_str(), effects(&outcomes)[1], effects(&outcomes)[2]), ("Missing", "Updated", "Updated"));
     assert_eq!(sim.record_by("contacts", "external_id", "e-2").unwrap().properties["phone"], "2");
 
     let id = sim.record_by("contacts", "external_id", "e-1").unwrap().id;
     let by_id = Target::new("contacts", "hs_object_id");
     let renamed = rows(&[("hs_object_id", &[Some(&id), Some("1")]), ("email", &[Some("new@x.io"), Some("x@x.io")])]);
     let outcomes = write_words(&hubspot, Operation::Update, &by_id, renamed).await;
-    assert_eq!(outcomes, [format!("Updated {id}"), "Rejected OBJECT_NOT_FOUND -".to_owned()]);
+    assert_eq!(outcomes, [format!("Updated {id}"), "Missing".to_owned()]);
     assert_eq!(sim.record_by("contacts", "external_id", "e-1").unwrap().properties["email"], "new@x.io");
 }
 

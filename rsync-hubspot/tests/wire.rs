@@ -40,7 +40,7 @@ async fn recorded_creates() {
         let columns: &[(&str, &[Option<&str>])] =
             &[("email", &[Some("old@x.io"), Some("siena.dyer@hubspot.com"), Some("third@x.io")])];
         let outcomes = write(207, body, Operation::Create, contacts(), columns).await.unwrap();
-        assert_eq!(outcomes, ["Rejected CONFLICT -", "Created 171596044870", "Unknown"]);
+        assert_eq!(outcomes, ["Exists", "Created 171596044870", "Unknown"]);
     }
     if let Some(body) = recorded("batch-create-contacts-err-conflict.json") {
         let error = write(409, body, Operation::Create, contacts(), two).await.unwrap_err();
@@ -72,7 +72,7 @@ async fn recorded_updates() {
         let columns: &[(&str, &[Option<&str>])] =
             &[("hs_object_id", &[Some("unknownIdentifier888"), Some("171591000199")])];
         let outcomes = write(207, body, Operation::Update, by_id.clone(), columns).await.unwrap();
-        assert_eq!(outcomes, ["Rejected OBJECT_NOT_FOUND -", "Updated 171591000199"]);
+        assert_eq!(outcomes, ["Missing", "Updated 171591000199"]);
     }
     if let Some(body) = recorded("batch-update-contacts-err-duplicate-ids.json") {
         let columns: &[(&str, &[Option<&str>])] = &[("hs_object_id", &[Some("123456")])];
@@ -251,7 +251,8 @@ async fn calls_that_send_nothing() {
         let rows = keys(target.match_on.as_str(), &["1"]);
         let error = hubspot.write(&cx(), batch(operation, &target, rows)).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unsupported, "{operation:?}");
-        assert!(hubspot.capability(&target).limits(operation).is_none());
+        let limits = hubspot.capability(&target).limits(operation);
+        assert!(limits.is_none_or(|limits| !limits.addressing.takes_keys()));
     }
     let bad = Target::new("contacts/../x", "email");
     let error = hubspot.write(&cx(), batch(Operation::Upsert, &bad, keys("email", &["a@x.io"]))).await.unwrap_err();

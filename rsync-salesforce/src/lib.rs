@@ -7,7 +7,6 @@ mod decode;
 mod destination;
 mod encode;
 mod lookup;
-mod number;
 mod object;
 mod origin;
 mod quota;

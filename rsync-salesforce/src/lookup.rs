@@ -1,25 +1,17 @@
 //! Reading records by key: queries, and answers as typed columns. Pure.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListBuilder, RecordBatch,
-    RecordBatchOptions, StringArray, StringBuilder, TimestampMicrosecondArray,
-};
-use arrow::datatypes::{Field as ArrowField, Schema as ArrowSchema};
-use chrono::{DateTime, NaiveDate};
 use rsync_core::destination::{Found, LookupRequest, Match};
 use rsync_core::error::{Error, Kind, Result, Retry};
 use rsync_core::ids::{FieldName, RemoteId};
-use rsync_core::record::{Cell as Key, FieldType, Rows};
+use rsync_core::record::{Cell as Key, FieldType};
 
-use crate::number::Number;
 use crate::object::{Fold, Object, RECORD_ID};
 use crate::record_id;
 use crate::schema::{Field, Form, Schema};
 use crate::soql;
-use crate::value::write_value;
+use crate::value::{read_value, write_value};
 use crate::wire::{self, Cell};
 
 /// The keys of a request, folded, and what has been found for them.
@@ -159,27 +151,9 @@ impl Lookup {
     ///
     /// # Errors
     ///
-    /// [`Kind::SchemaMismatch`] if a value has no form in the requested type. Reading it as null would say that the
-    /// field is empty.
+    /// As [`Found::from_texts`].
     pub(crate) fn finish(self) -> Result<Found> {
-        let mut fields = Vec::with_capacity(self.fields.len());
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.fields.len());
-        for ((name, ty), texts) in self.fields.iter().zip(&self.texts) {
-            let column = column(*ty, texts).ok_or_else(|| {
-                Error::new(Kind::SchemaMismatch, "read records", "a value does not fit the type it is read as")
-                    .with_context("field", name)
-                    .with_context("type", ty)
-                    .with_remedy("read the field as the type that Salesforce gives it, or as text")
-            })?;
-            fields.push(ArrowField::new(name.as_str(), ty.arrow(), true));
-            columns.push(column);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(self.matches.len()));
-        let batch =
-            RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), columns, &options).map_err(|e| {
-                Error::new(Kind::Internal, "read records", "the columns do not fit together").with_source(e)
-            })?;
-        Ok(Found { matches: self.matches, fields: Rows::new(batch)? })
+        Found::from_texts(self.matches, &self.fields, &self.texts, read_value)
     }
 }
 
@@ -217,66 +191,6 @@ fn cursor<'a>(root: &str, next: &'a str) -> Option<&'a str> {
     let name = next.strip_prefix(root)?.strip_prefix("/query/")?;
     let plain = (1..=100).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     plain.then_some(name)
-}
-
-/// The texts as a column of `ty`; `None` if one has no form in it.
-fn column(ty: FieldType, texts: &[Option<String>]) -> Option<ArrayRef> {
-    fn all<T>(texts: &[Option<String>], read: impl Fn(&str) -> Option<T>) -> Option<Vec<Option<T>>> {
-        texts.iter().map(|text| text.as_deref().map(&read).map_or(Some(None), |value| value.map(Some))).collect()
-    }
-    Some(match ty {
-        FieldType::Text => Arc::new(StringArray::from_iter(texts)),
-        FieldType::Integer => {
-            let integer = |text: &str| Number::parse(text)?.unscaled(0).and_then(|n| i64::try_from(n).ok());
-            Arc::new(Int64Array::from(all(texts, integer)?))
-        }
-        FieldType::Float => {
-            let float = |text: &str| Number::parse(text).and(text.parse::<f64>().ok()).filter(|f| f.is_finite());
-            Arc::new(Float64Array::from(all(texts, float)?))
-        }
-        FieldType::Decimal { precision, scale } => {
-            let limit = 10_u128.checked_pow(u32::from(precision))?;
-            let decimal =
-                |text: &str| Number::parse(text)?.unscaled(scale).filter(|unscaled| unscaled.unsigned_abs() < limit);
-            let values = Decimal128Array::from(all(texts, decimal)?);
-            Arc::new(values.with_precision_and_scale(precision, scale).ok()?)
-        }
-        FieldType::Boolean => {
-            let flag = |text: &str| match text {
-                "true" => Some(true),
-                "false" => Some(false),
-                _ => None,
-            };
-            Arc::new(BooleanArray::from(all(texts, flag)?))
-        }
-        FieldType::Date => Arc::new(Date32Array::from(all(texts, date)?)),
-        FieldType::Timestamp => Arc::new(TimestampMicrosecondArray::from(all(texts, moment)?).with_timezone("UTC")),
-        FieldType::TextList => {
-            let mut list = ListBuilder::new(StringBuilder::new());
-            for text in texts {
-                if let Some(text) = text {
-                    text.split(';').for_each(|item| list.values().append_value(item));
-                }
-                list.append(text.is_some());
-            }
-            Arc::new(list.finish())
-        }
-        _ => return None,
-    })
-}
-
-/// Days since 1970.
-fn date(text: &str) -> Option<i32> {
-    const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date");
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    i32::try_from(date.signed_duration_since(EPOCH).num_days()).ok()
-}
-
-/// Microseconds since 1970. The service writes `2021-12-03T17:59:20.000+0000`.
-fn moment(text: &str) -> Option<i64> {
-    let parsed =
-        DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").or_else(|_| DateTime::parse_from_rfc3339(text));
-    parsed.ok().map(|moment| moment.timestamp_micros())
 }
 
 #[cfg(test)]

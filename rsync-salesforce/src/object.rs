@@ -2,8 +2,8 @@
 
 use rsync_core::destination::{KeyFolding, Target};
 use rsync_core::error::{Error, Kind, Problem, Result};
+use rsync_core::record::Number;
 
-use crate::number::Number;
 use crate::record_id;
 
 /// The field that holds a record's own id.

@@ -1,9 +1,10 @@
-//! Values as the service takes them. A value that has no exact form is refused here; nothing is rounded or cut.
+//! Values as the service takes them, and back from the texts of its answers. A value that has no exact form is refused
+//! here; nothing is rounded or cut.
 
+use chrono::{DateTime, NaiveDate};
 use rsync_core::destination::AcceptedType;
-use rsync_core::record::{FieldType, Value};
+use rsync_core::record::{FieldType, Number, Value};
 
-use crate::number::{Number, is_canonical};
 use crate::schema::{Field, Form};
 
 /// Why a value cannot be sent. Such a row never leaves the process.
@@ -204,6 +205,52 @@ fn write_double(value: &Value<'_>, scale: Option<u64>, out: &mut String) -> Resu
     Ok(Spelling::Bare)
 }
 
+/// Whether `text` is the only plain spelling of its number: no sign, zero or point too many.
+fn is_canonical(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = match digits.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (digits, None),
+    };
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    plain(whole)
+        && (whole == "0" || !whole.starts_with('0'))
+        && fraction.is_none_or(|fraction| plain(fraction) && !fraction.ends_with('0'))
+        && text != "-0"
+}
+
+/// The value of type `ty` in a text of an answer; `None` if it has no such form.
+pub(crate) fn read_value(ty: FieldType, text: &str) -> Option<Value<'_>> {
+    Some(match ty {
+        FieldType::Text => Value::Text(text),
+        FieldType::Integer => Value::Integer(i64::try_from(Number::parse(text)?.unscaled(0)?).ok()?),
+        FieldType::Float => {
+            let float = Number::parse(text).and(text.parse::<f64>().ok());
+            Value::Float(float.filter(|float| float.is_finite())?)
+        }
+        FieldType::Decimal { scale, .. } => Value::Decimal { unscaled: Number::parse(text)?.unscaled(scale)?, scale },
+        FieldType::Boolean => Value::Boolean(text.parse().ok()?),
+        FieldType::Date => Value::Date(read_date(text)?),
+        FieldType::Timestamp => Value::Timestamp(read_moment(text)?),
+        FieldType::TextList => Value::TextList(text.split(';').collect()),
+        _ => return None,
+    })
+}
+
+/// Days since 1970.
+fn read_date(text: &str) -> Option<i32> {
+    const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(1970, 1, 1).expect("a date");
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    i32::try_from(date.signed_duration_since(EPOCH).num_days()).ok()
+}
+
+/// Microseconds since 1970. The service writes `2021-12-03T17:59:20.000+0000`.
+fn read_moment(text: &str) -> Option<i64> {
+    let parsed =
+        DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").or_else(|_| DateTime::parse_from_rfc3339(text));
+    parsed.ok().map(|moment| moment.timestamp_micros())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -280,7 +327,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_plain_spelling_a_number() {
+        for text in ["0", "7", "-7", "10", "0.5", "-0.05", "123456789012345678901234567890"] {
+            assert!(is_canonical(text), "{text}");
+        }
+        for text in ["", "-", "-0", "07", "+7", "7.0", "7.", ".5", "1e3", " 7", "7 ", "1,5", "NaN", "٧"] {
+            assert!(!is_canonical(text), "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            let _ = (is_canonical(&text), read_date(&text), read_moment(&text));
+        }
+
         #[test]
         fn numbers_are_json_and_keep_their_value(float in any::<f64>(), unscaled in any::<i64>(), scale in 0..18_i8) {
             for value in [Value::Float(float), Value::Decimal { unscaled: unscaled.into(), scale }] {

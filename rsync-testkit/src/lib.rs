@@ -5,6 +5,8 @@
 //! | [`destination`] | the suite that every destination must pass |
 //! | [`adapter`] | parts for the own tests of an adapter |
 //! | [`sim`] | strict local simulators of services |
+//! | [`state`] | the suite that every state store must pass |
+//! | [`simulation`] | pipelines under faults and crashes, in virtual time, with an oracle |
 //! | [`postgres`] | a real PostgreSQL that a test starts by itself |
 //!
 //! A simulator is a real HTTP server on loopback that keeps records, enforces the service's rules and answers
@@ -15,3 +17,6 @@ pub mod adapter;
 pub mod destination;
 pub mod postgres;
 pub mod sim;
+pub mod simulation;
+pub mod state;
+mod suite;

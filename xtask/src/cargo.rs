@@ -176,6 +176,11 @@ pub(crate) fn benches() -> Outcome {
     call(linting(&["build", "--package", "rsync-benches", "--all-targets"])?)
 }
 
+/// On their own, because they switch on a feature of the core that nothing else may have.
+pub(crate) fn defects() -> Outcome {
+    call(linting(&["test", "--package", "rsync-defects", "--tests", "--quiet"])?)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -73,6 +73,7 @@ fn test_steps() -> Vec<Step> {
         Step { name: "tidy", what: "house rules: crate and module order, licences, names", run: cargo::tidy },
         Step { name: "lint", what: "everything compiles without a warning of rustc or Clippy", run: cargo::lint },
         Step { name: "tests", what: "unit and integration tests", run: cargo::tests },
+        Step { name: "defects", what: "the simulation finds every planted defect", run: cargo::defects },
         Step { name: "docs", what: "docs without a warning, doc tests", run: docs::run },
         Step { name: "examples", what: "every example runs", run: cargo::examples },
     ]

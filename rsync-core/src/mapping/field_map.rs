@@ -87,7 +87,7 @@ impl Constant {
     }
 
     /// The value as a one-row column of `ty`, if it has an equal there.
-    fn as_type(&self, ty: FieldType) -> Option<ArrayRef> {
+    pub(crate) fn as_type(&self, ty: FieldType) -> Option<ArrayRef> {
         if refusal(&self.ty().arrow(), ty, Leniency::default()).is_some() {
             return None;
         }

@@ -12,7 +12,7 @@ use arrow::datatypes::{Field, Schema};
 use async_trait::async_trait;
 
 use super::table::{Record, Stored, Table, column};
-use crate::capability::{Capability, Operation, OperationLimits, WriteIdempotence};
+use crate::capability::{Addressing, Capability, Operation, OperationLimits, WriteIdempotence};
 use crate::clock::Clock;
 use crate::destination::{
     AcceptedType, Context, Destination, Found, KeyFolding, LookupRequest, Match, Quota, RemoteField, RemoteSchema,
@@ -111,14 +111,15 @@ impl Drop for InFlight<'_> {
 
 impl MemoryDestination {
     /// A service without objects that can do everything: 100 rows a call, writes idempotent by key (creates
-    /// are not), 100 keys a lookup, one outcome a row, 4 calls at once.
+    /// are not), updates and deletes by key or record id, 100 keys a lookup, one outcome a row, 4 calls at once.
     pub fn new() -> Self {
         let by_key = OperationLimits::new(100, WriteIdempotence::ByKey);
+        let by_either = by_key.with_addressing(Addressing::ByKeyOrId);
         let capability = Capability::new()
             .with_operation(Operation::Upsert, by_key)
             .with_operation(Operation::Create, OperationLimits::new(100, WriteIdempotence::None))
-            .with_operation(Operation::Update, by_key)
-            .with_operation(Operation::Delete, by_key)
+            .with_operation(Operation::Update, by_either)
+            .with_operation(Operation::Delete, by_either)
             .with_lookup(100)
             .with_clears_fields()
             .with_keeps_absent_fields()
@@ -237,17 +238,19 @@ impl MemoryDestination {
         self.lock().objects.insert(object.into(), (schema, Table::new()));
     }
 
-    /// Puts a record of text fields there, as if somebody else had made it. An unknown object is added.
+    /// Puts a record of text fields there, as if somebody else had made it, or had changed the record of that key to
+    /// these fields. An unknown object is added.
     pub fn insert<'f>(&self, target: &Target, key: &str, fields: impl IntoIterator<Item = (&'f str, &'f str)>) {
         let mut state = self.lock();
-        state.next_id += 1;
-        let id = state.next_id;
+        let new_id = state.next_id + 1;
         let (schema, table) = state.objects.entry(target.object.clone()).or_default();
         let mut fields: BTreeMap<String, Stored> =
             fields.into_iter().map(|(name, text)| (name.to_owned(), Stored::Text(text.to_owned()))).collect();
         fields.insert(target.match_on.to_string(), Stored::Text(key.to_owned()));
         let folded = folding(schema, target).folded(key);
+        let id = table.get(&folded).map_or(new_id, |record| record.id);
         table.insert(folded, Record { key: key.to_owned(), id, fields, writes: 0 });
+        state.next_id = state.next_id.max(id);
     }
 
     /// All records of `object` by key, with their fields as text. Empty fields are left out.
@@ -255,6 +258,14 @@ impl MemoryDestination {
         let state = self.lock();
         let table = state.objects.get(object).map(|(_, table)| table);
         table.into_iter().flatten().map(|(_, record)| (record.key.clone(), texts(record))).collect()
+    }
+
+    /// Takes a record away, as if somebody else had deleted it.
+    pub fn remove(&self, target: &Target, key: &str) {
+        let mut state = self.lock();
+        if let Some((schema, table)) = state.objects.get_mut(&target.object) {
+            table.remove(&folding(schema, target).folded(key));
+        }
     }
 
     /// The fields of one record as text; `None` if there is none of this key, after folding.
@@ -304,6 +315,14 @@ impl MemoryDestination {
         state.max_in_flight = state.max_in_flight.max(state.in_flight);
         (number, InFlight(self))
     }
+}
+
+fn keys(batch: &WriteBatch) -> Result<Vec<String>> {
+    let key = |row| {
+        let mut key = String::new();
+        batch.key_text(row, &mut key).map(|()| key)
+    };
+    (0..batch.len()).map(key).collect()
 }
 
 fn folding(schema: &RemoteSchema, target: &Target) -> KeyFolding {
@@ -412,12 +431,10 @@ impl Destination for MemoryDestination {
     }
 
     async fn write(&self, cx: &Context, batch: WriteBatch) -> Result<Receipt> {
-        let mut keys = Vec::with_capacity(batch.len());
-        for row in 0..batch.len() {
-            let mut key = String::new();
-            batch.key_text(row, &mut key)?;
-            keys.push(key);
-        }
+        let keys = match &batch.ids {
+            Some(ids) => ids.iter().map(|id| id.as_str().to_owned()).collect(),
+            None => keys(&batch)?,
+        };
         let folding = self
             .lock()
             .objects

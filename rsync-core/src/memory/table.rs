@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListBuilder, StringArray,
-    StringBuilder, TimestampMicrosecondArray,
-};
+use arrow::array::{ArrayRef, StringArray};
 
 use crate::error::{Error, Kind, Result};
-use crate::record::{FieldType, Value};
+use crate::record::{FieldType, Value, array_of};
 
 /// The records of one object by folded key.
 pub(super) type Table = BTreeMap<String, Record>;
@@ -78,44 +75,9 @@ pub(super) fn column(field: &str, ty: FieldType, values: &[Option<&Stored>]) -> 
             .with_context("type", ty)
             .with_remedy("ask for the type that was written, or for text")
     };
-    macro_rules! typed {
-        ($array:ident, $pattern:pat $(if $guard:expr)? => $out:expr) => {
-            values
-                .iter()
-                .map(|value| match value {
-                    None => Ok(None),
-                    Some($pattern) $(if $guard)? => Ok(Some($out)),
-                    Some(_) => Err(mismatch()),
-                })
-                .collect::<Result<$array>>()?
-        };
+    if ty == FieldType::Text {
+        let texts = values.iter().map(|value| value.map(|stored| stored.text().ok_or_else(mismatch)).transpose());
+        return Ok(Arc::new(texts.collect::<Result<StringArray>>()?));
     }
-    Ok(match ty {
-        FieldType::Text => {
-            let texts = values.iter().map(|value| value.map(|stored| stored.text().ok_or_else(mismatch)).transpose());
-            Arc::new(texts.collect::<Result<StringArray>>()?)
-        }
-        FieldType::Integer => Arc::new(typed!(Int64Array, Stored::Integer(number) => *number)),
-        FieldType::Float => Arc::new(typed!(Float64Array, Stored::Float(number) => *number)),
-        FieldType::Decimal { precision, scale } => {
-            let digits = typed!(Decimal128Array, Stored::Decimal { unscaled, scale: s } if *s == scale => *unscaled);
-            Arc::new(digits.with_precision_and_scale(precision, scale).map_err(|e| mismatch().with_source(e))?)
-        }
-        FieldType::Boolean => Arc::new(typed!(BooleanArray, Stored::Boolean(flag) => *flag)),
-        FieldType::Date => Arc::new(typed!(Date32Array, Stored::Date(days) => *days)),
-        FieldType::Timestamp => {
-            Arc::new(typed!(TimestampMicrosecondArray, Stored::Timestamp(micros) => *micros).with_timezone("UTC"))
-        }
-        FieldType::TextList => {
-            let mut lists = ListBuilder::new(StringBuilder::new());
-            for value in values {
-                match value {
-                    None => lists.append_null(),
-                    Some(Stored::TextList(items)) => lists.append_value(items.iter().map(Some)),
-                    Some(_) => return Err(mismatch()),
-                }
-            }
-            Arc::new(lists.finish())
-        }
-    })
+    array_of(ty, values.iter().map(|value| value.map(Stored::value))).ok_or_else(mismatch)
 }

@@ -8,6 +8,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::exits::{ExitFrame, ExitPlanner, FoundExits, Marked, is_usable};
 use super::reasons::{Reason, Reasons};
 use super::spool::{Spool, SpoolWriter, Work};
 use crate::capability::{Capability, Operation, WriteIdempotence};
@@ -19,13 +20,13 @@ use crate::mapping::{MappedField, Mapping};
 use crate::model::Model;
 use crate::outcome::Outcome;
 use crate::policy::{Change, Decision, SendFields, UpsertPolicy};
-use crate::record::{Cell, FieldType, Rows, Value};
+use crate::record::{FieldType, Rows};
 use crate::source::Extracted;
 use crate::state::codec::Status;
 use crate::state::{Acknowledged, Prior, StateRead};
 
 /// Rows whose stored images are fetched together, so that each block of the state is read once for many of them.
-const RESOLVE_ROWS: usize = 65_536;
+pub(super) const RESOLVE_ROWS: usize = 65_536;
 
 /// What is the same for all rows of a plan.
 #[derive(Debug)]
@@ -41,13 +42,17 @@ pub(crate) struct Frame<'a> {
     /// The field that is matched on, by its place in the mapping.
     pub(crate) match_index: usize,
     pub(crate) capability: Capability,
+    /// What is done about rows that left the model; `None` for nothing.
+    pub(crate) exits: Option<ExitFrame>,
 }
 
 /// What was seen of a known key in this read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Seen {
+pub(super) enum Seen {
     Nothing,
+    /// The model marks the row as gone.
+    Marked,
     Unchanged,
     Parked,
     /// Set aside or to be written: counted where it is kept.
@@ -82,12 +87,23 @@ pub(crate) struct Found {
     pub(crate) spool: Spool,
     /// Keys and row hashes of rows that only have to be remembered.
     pub(crate) settled: Vec<(u128, u64)>,
+    pub(crate) exits: FoundExits,
     pub(crate) hash: u64,
+}
+
+/// A hash of what is done about one row.
+pub(super) fn content_hash(work: &Work, row: usize) -> u64 {
+    let mut line = [0; 25];
+    line[..16].copy_from_slice(&work.keys[row].to_le_bytes());
+    line[16..24].copy_from_slice(&work.hashes[row].to_le_bytes());
+    line[24] = work.operations[row] as u8;
+    xxh3_64(&line)
 }
 
 /// Rows to be written, and what is counted of them.
 struct Outbox {
     spool: SpoolWriter,
+    /// New, changed, in doubt.
     changes: [u64; 3],
     field_changes: Vec<u64>,
     operations: HashMap<Operation, u64>,
@@ -98,7 +114,7 @@ impl Outbox {
     fn new(schema: &SchemaRef) -> Result<Self> {
         let field_changes = vec![0; schema.fields().len()];
         Ok(Self {
-            spool: SpoolWriter::new(schema)?,
+            spool: SpoolWriter::new(schema, false)?,
             changes: [0; 3],
             field_changes,
             operations: HashMap::new(),
@@ -108,19 +124,19 @@ impl Outbox {
 
     fn push(&mut self, work: &Work, changed: impl Fn(usize, usize) -> bool) -> Result<()> {
         for row in 0..work.len() {
-            self.changes[work.changes[row] as usize] += 1;
+            self.changes[match work.changes[row] {
+                Change::Changed => 1,
+                Change::InDoubt => 2,
+                Change::New | Change::Missing | Change::Exists => 0,
+            }] += 1;
             *self.operations.entry(work.operations[row]).or_default() += 1;
             if work.changes[row] == Change::Changed {
                 for (field, count) in self.field_changes.iter_mut().enumerate() {
                     *count += u64::from(changed(row, field));
                 }
             }
-            let mut line = [0; 25];
-            line[..16].copy_from_slice(&work.keys[row].to_le_bytes());
-            line[16..24].copy_from_slice(&work.hashes[row].to_le_bytes());
-            line[24] = work.operations[row] as u8;
             // A sum, so that the order in which a source happens to deliver rows does not matter.
-            self.hash = self.hash.wrapping_add(xxh3_64(&line));
+            self.hash = self.hash.wrapping_add(content_hash(work, row));
         }
         self.spool.push(work)
     }
@@ -137,6 +153,9 @@ pub(crate) struct Builder<'a> {
     null_keys: u64,
     seen: Vec<Seen>,
     fresh: Vec<u128>,
+    /// New keys that the model marks as gone: nothing was ever written for them.
+    marked_fresh: Vec<u128>,
+    marked: Marked,
     /// Keys that came more than once, with the copies beyond the first.
     repeated: HashMap<u128, u64>,
     /// Value that is matched on, and key, where they differ.
@@ -161,6 +180,7 @@ impl<'a> Builder<'a> {
         ));
         let mut used = frame.mapping.columns();
         used.extend(frame.model.columns().cloned());
+        used.extend(frame.exits.iter().filter_map(|exits| exits.when().cloned()));
         Ok(Self {
             outbox: Outbox::new(&schema)?,
             frame,
@@ -172,6 +192,8 @@ impl<'a> Builder<'a> {
             null_keys: 0,
             seen: vec![Seen::Nothing; known.len()],
             fresh: Vec::new(),
+            marked_fresh: Vec::new(),
+            marked: Marked::default(),
             repeated: HashMap::new(),
             matches: Vec::new(),
             aside: Vec::new(),
@@ -192,11 +214,15 @@ impl<'a> Builder<'a> {
         let mapped = self.frame.mapping.apply(batch)?;
         let invalid = self.invalid_rows(extracted, &mapped)?;
         let hashes = self.frame.fingerprints.rows(&mapped.rows);
-        if let Some(matched) = &self.frame.matched {
-            let values = matched.hash_field(&mapped.rows, self.frame.match_index);
-            self.matches
-                .extend(values.iter().zip(&keys).filter_map(|(value, key)| Some((value.as_ref()?.0, key.as_ref()?.0))));
+        let marked = self.frame.exits.as_ref().map(|exits| exits.marked(extracted)).transpose()?.flatten();
+        let is_marked = |row: usize| marked.as_ref().is_some_and(|marked| marked.value(row));
+        let matched = self.frame.matched.as_ref();
+        let matched = matched.map(|matched| matched.hash_field(&mapped.rows, self.frame.match_index));
+        if let Some(matched) = &matched {
+            let pairs = (0..n).filter(|row| !is_marked(*row)).filter_map(|row| Some((matched[row]?.0, keys[row]?.0)));
+            self.matches.extend(pairs);
         }
+        let (mut gone, mut gone_positions) = (Vec::new(), Vec::new());
         let mut selected: Vec<u32> = Vec::new();
         let mut priors = Vec::new();
         let found = self.known.find_all(&keys);
@@ -208,6 +234,10 @@ impl<'a> Builder<'a> {
             let position = match found[row] {
                 None => {
                     self.fresh.push(key.0);
+                    if is_marked(row) {
+                        self.marked_fresh.push(key.0);
+                        continue;
+                    }
                     None
                 }
                 Some((position, settled)) => {
@@ -215,6 +245,12 @@ impl<'a> Builder<'a> {
                     if *seen != Seen::Nothing {
                         *seen = Seen::Duplicate;
                         *self.repeated.entry(key.0).or_default() += 1;
+                        continue;
+                    }
+                    if is_marked(row) {
+                        *seen = Seen::Marked;
+                        gone.push(row as u32);
+                        gone_positions.push(position);
                         continue;
                     }
                     *seen = if settled != hashes[row] || invalid.contains_key(&row) {
@@ -239,6 +275,10 @@ impl<'a> Builder<'a> {
                     priors.push(position.map(|position| self.known.prior(position)));
                 }
             }
+        }
+        if !gone.is_empty() {
+            let hashes = gone.iter().map(|row| matched.as_ref()?[*row as usize]).collect();
+            self.marked.add(&gone_positions, &mapped.rows.take(&gone.into())?, self.frame.match_index, hashes);
         }
         if selected.is_empty() {
             return Ok(());
@@ -311,12 +351,7 @@ impl<'a> Builder<'a> {
             && mapped.rows.presence(index).is_none();
         let field = mapped.rows.column(index);
         for row in 0..if all_usable { 0 } else { mapped.rows.len() } {
-            let usable = match field.cell(row) {
-                Cell::Set(Value::Text(text)) => !text.trim().is_empty(),
-                Cell::Set(_) => true,
-                _ => false,
-            };
-            if !usable && !invalid.contains_key(&row) {
+            if !is_usable(field, row) && !invalid.contains_key(&row) {
                 let name = self.frame.fields[self.frame.match_index].name.to_string();
                 let reason = self.reason(Reason::new(
                     "match_value_missing",
@@ -348,21 +383,26 @@ impl<'a> Builder<'a> {
                 let key = candidates.keys[row];
                 if let Some(prior) = candidates.priors[row] {
                     let before = stored.next().unwrap_or_default();
-                    let in_doubt = prior.status == Status::InDoubt;
+                    let in_doubt = prior.status.is_in_doubt();
                     let image = &mut candidates.images[row * width..(row + 1) * width];
                     let mut any = false;
                     for (field, (new, old)) in image.iter_mut().zip(before).enumerate() {
                         let differs = *new != 0 && new != old;
                         changed[row * width + field] = differs;
                         any |= differs;
-                        // What was sent with unknown fate may have replaced what was acknowledged before, so a
-                        // field that is not sent now is not known any more.
-                        if *new == 0 && !in_doubt {
+                        // What was sent with unknown fate may have replaced what was acknowledged before, and some
+                        // destinations empty what a row leaves out. A field that is not sent now is then not known
+                        // any more.
+                        if *new == 0 && !in_doubt && self.frame.capability.keeps_absent_fields {
                             *new = *old;
                         }
                     }
                     changes[row] = match (prior.status, prior.acknowledged) {
-                        (Status::InDoubt, _) => Change::InDoubt,
+                        (Status::InDoubt | Status::Leaving, _) => Change::InDoubt,
+                        (Status::Exists, _) => Change::Exists,
+                        (Status::Missing, _) if !self.ask_again(prior.position, candidates.hashes[row]) => {
+                            Change::Missing
+                        }
                         (_, false) => Change::New,
                         (_, true) => Change::Changed,
                     };
@@ -384,7 +424,7 @@ impl<'a> Builder<'a> {
                         kept.push(row as u32);
                     }
                     Decision::Skip(code) => {
-                        let reason = self.reason(Reason::new(code, None, "the policy leaves such rows out"));
+                        let reason = self.reason(Reason::new(code, None, "nothing; the policy leaves such rows out"));
                         self.set_aside(key, Outcome::Skipped, reason);
                     }
                 }
@@ -398,6 +438,7 @@ impl<'a> Builder<'a> {
                 changes,
                 operations,
                 attempts,
+                ids: None,
             };
             if self.frame.capability.keeps_absent_fields && self.frame.policy.send_fields() == SendFields::Changed {
                 work.rows = self.only_changed(work.rows, &work.changes, &changed);
@@ -409,6 +450,14 @@ impl<'a> Builder<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is time to send a row without a record again: it has changed, or its turn has come. Turns are spread
+    /// over the keys, so that every run asks after an equal share.
+    fn ask_again(&self, position: usize, hash: u64) -> bool {
+        let every = u64::from(self.frame.policy.ask_again_every());
+        let turn = |every| self.known.key(position) as u64 % every == self.known.counters.next_run % every;
+        self.known.settled(position) != hash || (every > 0 && turn(every))
     }
 
     fn replayable(&self, operation: Operation) -> bool {
@@ -436,6 +485,7 @@ impl<'a> Builder<'a> {
     pub(crate) async fn finish(mut self) -> Result<Found> {
         self.resolve().await?;
         let colliding = self.take_out_repeated_keys();
+        planted!(DupKeyLastWins => self.repeated.clear());
         let key_columns = self.key_columns();
         let out = |key: &u128| self.repeated.contains_key(key) || colliding.contains_key(key);
         let mut outbox = self.outbox;
@@ -443,6 +493,16 @@ impl<'a> Builder<'a> {
             outbox = without(outbox, &self.schema, self.known, self.state, &out).await?;
         }
         let spool = outbox.spool.finish()?;
+        let planner = ExitPlanner {
+            frame: self.frame.exits.as_ref(),
+            known: self.known,
+            state: self.state,
+            schema: &self.schema,
+            fingerprints: &self.frame.fingerprints,
+            seen: &self.seen,
+            matches: &self.matches,
+        };
+        let exits = planner.plan(std::mem::take(&mut self.marked)).await?;
 
         let mut counts = Counts { source_rows: self.source_rows, null_keys: self.null_keys, ..Counts::default() };
         let mut reasons = Reasons::default();
@@ -485,7 +545,7 @@ impl<'a> Builder<'a> {
         for (position, seen) in self.seen.iter().enumerate() {
             let key = || self.known.key(position);
             match seen {
-                Seen::Nothing if self.known.prior(position).may_exist() => counts.gone += 1,
+                Seen::Marked => counts.marked += 1,
                 Seen::Unchanged if !out(&key()) => counts.unchanged += 1,
                 Seen::Parked if !out(&key()) => {
                     counts.skipped += 1;
@@ -496,7 +556,9 @@ impl<'a> Builder<'a> {
         }
         self.settled.retain(|(key, _)| !self.repeated.contains_key(key) && !colliding.contains_key(key));
         [counts.new, counts.changed, counts.in_doubt] = outbox.changes;
-        counts.distinct = counts.source_rows - counts.null_keys - counts.duplicates;
+        counts.marked += self.marked_fresh.iter().filter(|key| !self.repeated.contains_key(key)).count() as u64;
+        counts.distinct = counts.source_rows - counts.null_keys - counts.duplicates - counts.marked;
+        (counts.gone, counts.exits) = (exits.gone, exits.spool.rows());
         let mut operations: Vec<(Operation, u64)> = outbox.operations.into_iter().collect();
         operations.sort_unstable();
         let field_changes = self
@@ -506,7 +568,8 @@ impl<'a> Builder<'a> {
             .zip(outbox.field_changes)
             .map(|(field, rows)| FieldChange { field: FieldName::clone(&field.name), rows })
             .collect();
-        Ok(Found { counts, field_changes, reasons, operations, spool, settled: self.settled, hash: outbox.hash })
+        let hash = outbox.hash.wrapping_add(exits.hash);
+        Ok(Found { counts, field_changes, reasons, operations, spool, settled: self.settled, exits, hash })
     }
 
     fn key_columns(&self) -> String {
@@ -528,7 +591,6 @@ impl<'a> Builder<'a> {
                 colliding.extend(run.iter().map(|(_, key)| (*key, ())));
             }
         }
-        self.matches = Vec::new();
         colliding
     }
 }
@@ -560,7 +622,8 @@ async fn without(
         for row in (0..work.len()).filter(|row| work.changes[*row] == Change::Changed) {
             let old = before.next().unwrap_or_default();
             for (field, old) in old.iter().enumerate() {
-                changed[row * width + field] = work.images[row * width + field] != *old;
+                let new = work.images[row * width + field];
+                changed[row * width + field] = new != 0 && new != *old;
             }
         }
         kept.push(&work, |row, field| changed[row * width + field])?;

@@ -1,6 +1,7 @@
 //! A plan: what a run would do, as a value.
 
 mod builder;
+mod exits;
 mod reasons;
 mod spool;
 
@@ -15,8 +16,9 @@ use crate::state::codec::Binding;
 use crate::state::{Acknowledged, StateSession};
 
 pub(crate) use builder::{Builder, Found, Frame};
+pub(crate) use exits::{ExitFrame, FoundExits, record_shared};
 pub use reasons::{Reason, Reasons, Tally};
-pub(crate) use spool::Work;
+pub(crate) use spool::{Spool, Work};
 
 /// What a plan would cost at the destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +83,11 @@ impl Plan {
         &self.found.reasons
     }
 
+    /// Keys that left the model and whose records would be left alone, by reason.
+    pub fn exit_reasons(&self) -> &Reasons {
+        &self.found.exits.reasons
+    }
+
     /// Rows to write by operation.
     pub fn operations(&self) -> &[(Operation, u64)] {
         &self.found.operations
@@ -109,6 +116,17 @@ impl Plan {
     /// What deserves a look, but holds nothing.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    fn exit_note(&self) -> String {
+        let exits: Vec<String> = self
+            .found
+            .exits
+            .operations
+            .iter()
+            .map(|(operation, exits)| format!("{} to {}", grouped(*exits), operation.as_str()))
+            .collect();
+        if exits.is_empty() { "nothing is done about them".into() } else { exits.join(", ") }
     }
 
     /// A hash of what would be written: equal for equal content, whatever the order of the rows.
@@ -174,8 +192,12 @@ impl fmt::Display for Plan {
             line(f, "skipped", counts.skipped, "")?;
         }
         write_reasons(f, &self.found.reasons)?;
+        if counts.marked > 0 {
+            line(f, "marked as gone", counts.marked, "")?;
+        }
         if counts.gone > 0 {
-            line(f, "left the model", counts.gone, "nothing is done about them")?;
+            line(f, "left the model", counts.gone, &self.exit_note())?;
+            write_reasons(f, &self.found.exits.reasons)?;
         }
         if counts.changed > 0 {
             writeln!(f, "  fields changed")?;

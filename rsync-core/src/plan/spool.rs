@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Seek, SeekFrom};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, UInt8Array, UInt32Array, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, StringArray, UInt8Array, UInt32Array, UInt64Array,
+};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt8Type, UInt64Type};
@@ -27,9 +29,16 @@ pub(crate) struct Work {
     pub(crate) changes: Vec<Change>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) attempts: Vec<u8>,
+    /// Of exits, the ids of the records: null where a row goes by key. `None` for writes.
+    pub(crate) ids: Option<StringArray>,
 }
 
 impl Work {
+    /// Whether `row` goes by the id of its record.
+    pub(crate) fn by_id(&self, row: usize) -> bool {
+        self.ids.as_ref().is_some_and(|ids| ids.is_valid(row))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
@@ -41,8 +50,10 @@ impl Work {
     pub(crate) fn take(&self, indices: &[u32]) -> Result<Self> {
         let width = self.width();
         let pick = |i: &u32| *i as usize;
+        let array = UInt32Array::from(indices.to_vec());
         Ok(Self {
-            rows: self.rows.take(&UInt32Array::from(indices.to_vec()))?,
+            rows: self.rows.take(&array)?,
+            ids: self.ids.as_ref().map(|ids| indices.iter().map(|i| value(ids, pick(i))).collect()),
             keys: indices.iter().map(|i| self.keys[pick(i)]).collect(),
             hashes: indices.iter().map(|i| self.hashes[pick(i)]).collect(),
             images: indices
@@ -66,6 +77,7 @@ impl Work {
             changes: self.changes[from..to].to_vec(),
             operations: self.operations[from..to].to_vec(),
             attempts: self.attempts[from..to].to_vec(),
+            ids: self.ids.as_ref().map(|ids| ids.slice(from, len)),
         }
     }
 
@@ -100,6 +112,7 @@ impl Work {
             changes: pieces.iter().flat_map(|piece| &piece.changes).copied().collect(),
             operations: pieces.iter().flat_map(|piece| &piece.operations).copied().collect(),
             attempts: pieces.iter().flat_map(|piece| &piece.attempts).copied().collect(),
+            ids: first.ids.as_ref().map(|_| pieces.iter().flat_map(|piece| piece.ids.iter().flatten()).collect()),
         })
     }
 
@@ -121,6 +134,9 @@ impl Work {
         columns.push(Arc::new(self.changes.iter().map(|change| Some(*change as u8)).collect::<UInt8Array>()));
         columns.push(Arc::new(self.operations.iter().map(|operation| Some(*operation as u8)).collect::<UInt8Array>()));
         columns.push(Arc::new(UInt8Array::from(self.attempts.clone())));
+        if let Some(ids) = &self.ids {
+            columns.push(Arc::new(ids.clone()));
+        }
         RecordBatch::try_new(Arc::clone(schema), columns)
             .map_err(|e| Error::new(Kind::Internal, "spool rows", "the columns do not fit").with_source(e))
     }
@@ -145,7 +161,7 @@ impl Work {
             changes: small(width + 4)
                 .into_iter()
                 .map(|byte| {
-                    [Change::New, Change::Changed, Change::InDoubt]
+                    [Change::New, Change::Changed, Change::InDoubt, Change::Missing, Change::Exists]
                         .into_iter()
                         .find(|c| *c as u8 == byte)
                         .ok_or_else(damaged)
@@ -156,8 +172,13 @@ impl Work {
                 .map(|byte| Operation::ALL.into_iter().find(|o| *o as u8 == byte).ok_or_else(damaged))
                 .collect::<Result<_>>()?,
             attempts: small(width + 6),
+            ids: (batch.num_columns() > width + 7).then(|| batch.column(width + 7).as_string().clone()),
         })
     }
+}
+
+fn value(array: &StringArray, row: usize) -> Option<&str> {
+    array.is_valid(row).then(|| array.value(row))
 }
 
 fn fixed(size: usize, bytes: Vec<u8>) -> Result<ArrayRef> {
@@ -191,7 +212,8 @@ pub(crate) struct SpoolWriter {
 }
 
 impl SpoolWriter {
-    pub(crate) fn new(fields: &SchemaRef) -> Result<Self> {
+    /// A spool of writes, or of exits with the ids of their records.
+    pub(crate) fn new(fields: &SchemaRef, with_ids: bool) -> Result<Self> {
         let width = fields.fields().len();
         let mut all: Vec<Arc<Field>> = fields.fields().iter().map(Arc::clone).collect();
         let mut extra = |name: &str, ty| all.push(Arc::new(Field::new(name, ty, false)));
@@ -202,6 +224,9 @@ impl SpoolWriter {
         extra("change", DataType::UInt8);
         extra("operation", DataType::UInt8);
         extra("attempts", DataType::UInt8);
+        if with_ids {
+            all.push(Arc::new(Field::new("id", DataType::Utf8, true)));
+        }
         let schema = Arc::new(Schema::new(all));
         let file = tempfile::tempfile().map_err(io_failed)?;
         let writer = StreamWriter::try_new(BufWriter::new(file), &schema).map_err(io_failed)?;
@@ -244,11 +269,9 @@ impl Spool {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::StringArray;
-
     use super::*;
 
-    fn work(n: usize) -> Work {
+    fn work(n: usize, with_ids: bool) -> Work {
         let names: ArrayRef = Arc::new((0..n).map(|i| (i % 3 != 0).then(|| format!("n{i}"))).collect::<StringArray>());
         let ids: ArrayRef = Arc::new((0..n as i64).map(Some).collect::<arrow::array::Int64Array>());
         let rows =
@@ -263,6 +286,7 @@ mod tests {
             changes: (0..n).map(|i| if i % 2 == 0 { Change::New } else { Change::Changed }).collect(),
             operations: vec![Operation::Upsert; n],
             attempts: vec![2; n],
+            ids: with_ids.then(|| (0..n).map(|i| (i % 2 == 0).then(|| format!("r{i}"))).collect()),
         }
     }
 
@@ -281,12 +305,13 @@ mod tests {
                     }
                 }
                 format!(
-                    "{cells} {} {} {:?} {:?} {:?}",
+                    "{cells} {} {} {:?} {:?} {:?} {:?}",
                     work.keys[row],
                     work.hashes[row],
                     work.changes[row],
                     work.operations[row],
-                    &work.images[row * 2..row * 2 + 2]
+                    &work.images[row * 2..row * 2 + 2],
+                    work.ids.as_ref().map(|ids| value(ids, row))
                 )
             })
             .collect()
@@ -294,15 +319,17 @@ mod tests {
 
     #[test]
     fn what_is_spooled_comes_back() {
-        let all = work(10);
-        let mut writer = SpoolWriter::new(all.rows.schema()).unwrap();
-        writer.push(&all.slice(0, 3)).unwrap();
-        writer.push(&all.slice(3, 7)).unwrap();
-        let spool = writer.finish().unwrap();
-        assert_eq!(spool.rows(), 10);
-        let pieces: Vec<Work> = spool.read().unwrap().collect::<Result<_>>().unwrap();
-        let back = Work::concat(&pieces).unwrap();
-        assert_eq!(shown(&back), shown(&all));
-        assert_eq!(shown(&back.take(&[4, 1]).unwrap()), [shown(&all)[4].clone(), shown(&all)[1].clone()]);
+        for with_ids in [false, true] {
+            let all = work(10, with_ids);
+            let mut writer = SpoolWriter::new(all.rows.schema(), with_ids).unwrap();
+            writer.push(&all.slice(0, 3)).unwrap();
+            writer.push(&all.slice(3, 7)).unwrap();
+            let spool = writer.finish().unwrap();
+            assert_eq!(spool.rows(), 10);
+            let pieces: Vec<Work> = spool.read().unwrap().collect::<Result<_>>().unwrap();
+            let back = Work::concat(&pieces).unwrap();
+            assert_eq!(shown(&back), shown(&all));
+            assert_eq!(shown(&back.take(&[4, 1]).unwrap()), [shown(&all)[4].clone(), shown(&all)[1].clone()]);
+        }
     }
 }

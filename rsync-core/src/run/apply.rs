@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
 use super::Failure;
+use super::exits::{self, ExitPhase};
 use super::flight::{Flight, Part, Settled};
-use crate::batch::{Batcher, batch_id};
+use crate::batch::Batcher;
 use crate::capability::{Capability, Operation, WriteIdempotence};
 use crate::destination::{Checkpoint, Context};
 use crate::error::{Error, Kind, Result, Retry};
@@ -31,6 +32,8 @@ use crate::report::{Calls, Report, RunStatus, Stop, Totals};
 use crate::retry::{Budget, Next, Schedule};
 use crate::state::Journal;
 use crate::state::codec::RunRecord;
+#[cfg(feature = "planted-defects")]
+use crate::state::codec::{Ack, Status};
 
 /// Rows in one record of settled rows.
 const SETTLED_ROWS: usize = 10_000;
@@ -50,8 +53,9 @@ async fn apply_run(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
         run,
         status: RunStatus::Completed,
         stop: None,
-        totals: Totals::of_plan(plan.counts()),
+        totals: Totals::of_plan(plan.counts(), &plan.found.exits),
         reasons: plan.found.reasons.clone(),
+        exit_reasons: plan.found.exits.reasons.clone(),
         calls: Calls::default(),
         elapsed: Duration::ZERO,
         plan_hash: plan.hash(),
@@ -83,13 +87,20 @@ async fn apply_run(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
         let (keys, rows) = piece.iter().copied().unzip();
         journal.stage_settled(keys, rows);
     }
-    let to_write = found.spool.rows();
+    exits::stage(&mut journal, &found.exits);
+    let (to_write, to_exit) = (found.spool.rows(), found.exits.spool.rows());
     let mut engine = Engine::new(pipeline, run, report, journal);
-    let outcome = match found.spool.read() {
+    if to_exit > 0 {
+        engine.exits.watch();
+    }
+    let mut outcome = match found.spool.read() {
         Ok(work) => engine.fly(work).await,
         Err(error) => Err(error),
     };
-    let (stopped, mut report, mut journal) = engine.finish(outcome.err(), to_write);
+    if outcome.is_ok() && to_exit > 0 {
+        outcome = engine.fly_exits(found.exits.spool).await;
+    }
+    let (stopped, mut report, mut journal) = engine.finish(outcome.err(), to_write, to_exit);
     let stopped = match stopped {
         Some(error) if is_resumable(&error) => {
             let not_before = error.delay().map(|delay| pipeline.clock.wall() + delay);
@@ -107,6 +118,7 @@ async fn apply_run(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
     // A store that failed takes no more; the error that stopped the run is then the one to tell.
     let recorded = journal.finish(&record).await;
     if let Some(error) = stopped.or(recorded.err()) {
+        report.settle_status(true);
         return Err(Failure { error, report: Some(Box::new(report)) });
     }
     conclude(pipeline, run, report)
@@ -125,6 +137,8 @@ fn held(pipeline: &Pipeline, plan: &Plan, mut report: Report) -> Report {
         let reason = Reason::new(guard.guard.clone(), None, "look at the plan; mend the model or change the guard");
         report.totals.held = plan.counts().to_write();
         report.reasons.add_many(Outcome::Held, &reason, report.totals.held, None);
+        report.totals.exits.held = plan.counts().exits;
+        report.exit_reasons.add_many(Outcome::Held, &reason, report.totals.exits.held, None);
     }
     report.status = RunStatus::Held;
     tracing::error!(team = %pipeline.owner.team, contact = %pipeline.owner.contact, ?reasons, "run held");
@@ -214,12 +228,13 @@ impl Interruption {
     }
 }
 
-struct Engine<'a> {
+pub(super) struct Engine<'a> {
     pipeline: &'a Pipeline,
     run: RunId,
     capability: Capability,
-    report: Report,
-    journal: Journal,
+    pub(super) report: Report,
+    pub(super) journal: Journal,
+    pub(super) exits: ExitPhase,
     limiter: Limiter,
     budget: Budget,
     flights: BTreeMap<u64, Flight>,
@@ -227,7 +242,7 @@ struct Engine<'a> {
     signals: (mpsc::UnboundedSender<Signal>, mpsc::UnboundedReceiver<Signal>),
     checkpoints: Vec<oneshot::Sender<()>>,
     stopping: watch::Sender<bool>,
-    stop: Option<Error>,
+    pub(super) stop: Option<Error>,
     interruption: Interruption,
     started: Duration,
     failures_in_row: u32,
@@ -244,6 +259,7 @@ impl<'a> Engine<'a> {
             capability,
             report,
             journal,
+            exits: ExitPhase::default(),
             limiter: pipeline.limiter.clone().unwrap_or_else(|| Limiter::new(capability.rate)),
             budget: Budget::new(pipeline.retry),
             flights: BTreeMap::new(),
@@ -260,7 +276,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Sends everything. Returns early only if the state or the spool fails.
-    async fn fly(&mut self, mut work: impl Iterator<Item = Result<Work>> + Send) -> Result<()> {
+    pub(super) async fn fly(&mut self, mut work: impl Iterator<Item = Result<Work>> + Send) -> Result<()> {
         let pipeline = self.pipeline;
         let mut batcher = Batcher::new(&*pipeline.destination, &pipeline.target, self.capability);
         let mut ready: VecDeque<(Operation, Work)> = VecDeque::new();
@@ -318,13 +334,17 @@ impl<'a> Engine<'a> {
 
     /// Stages the intent of a batch.
     fn stage(&mut self, operation: Operation, work: Work) -> u64 {
-        let id = batch_id(operation, &work);
-        let sequence =
-            self.journal.stage_intent(operation as u8 + 1, work.keys.clone(), work.hashes.clone(), work.images.clone());
-        self.started_rows += work.len() as u64;
+        #[cfg(feature = "planted-defects")]
+        let work = super::stale::replay(work);
+        // What is removed has no image.
+        let images = if operation == Operation::Delete { Vec::new() } else { work.images.clone() };
+        let sequence = self.journal.stage_intent(operation as u8 + 1, work.keys.clone(), work.hashes.clone(), images);
+        planted!(CommitBeforeAck => self.journal.stage_ack(sequence, &Ack::uniform(work.len(), Status::Synced)));
+        let exit = self.exits.begun();
+        *if exit { &mut self.exits.started_rows } else { &mut self.started_rows } += work.len() as u64;
         let now = self.pipeline.clock.monotonic();
         let schedule = Schedule::new(self.pipeline.retry, now);
-        self.flights.insert(sequence, Flight::new(id, operation, work, schedule, now));
+        self.flights.insert(sequence, Flight::new(operation, exit, work, schedule, now));
         sequence
     }
 
@@ -415,7 +435,8 @@ impl<'a> Engine<'a> {
                     std::future::pending::<()>().await;
                 }
             });
-            let go = matches!(select(Box::pin(waited), stopped).await, Either::Left(_));
+            // Asked first: a pause that ends in the moment of the stop must not let the call go out.
+            let go = matches!(select(stopped, Box::pin(waited)).await, Either::Right(_));
             if !go {
                 return Landed { sequence, part, result: None, job: None };
             }
@@ -489,6 +510,12 @@ impl<'a> Engine<'a> {
     /// Takes the outcomes of a part's rows.
     fn settled(&mut self, sequence: u64, mut part: Part, mut outcomes: Vec<RowOutcome>) -> Result<()> {
         self.failures_in_row = 0;
+        planted!(MissingIsOk => while outcomes.len() < part.rows.len() {
+            outcomes.push(RowOutcome::written(Effect::Unspecified, None));
+        });
+        planted!(AnySuccess => if outcomes.iter().any(|outcome| matches!(outcome, RowOutcome::Written { .. })) {
+            outcomes.fill(RowOutcome::written(Effect::Unspecified, None));
+        });
         if outcomes.len() != part.rows.len() {
             tracing::error!(rows = part.rows.len(), outcomes = outcomes.len(), "the adapter lost count of its rows");
             outcomes = vec![RowOutcome::Unknown; part.rows.len()];
@@ -496,10 +523,14 @@ impl<'a> Engine<'a> {
         let replayable = self.replayable(sequence);
         let Some(flight) = self.flights.get_mut(&sequence) else { return Ok(()) };
         let (mut again, mut asked, mut code) = (Vec::new(), None, String::new());
+        let maybe_applied = part.maybe_applied;
+        planted!(ByPosition => part.rows = (0..part.rows.len() as u32).collect());
         for (row, outcome) in part.rows.iter().zip(outcomes) {
             let settled = match outcome {
                 RowOutcome::Written { remote_id: id, effect, applied } => Settled::Written { id, effect, applied },
                 RowOutcome::Unchanged => Settled::Unchanged,
+                RowOutcome::Missing => Settled::Missing,
+                RowOutcome::Exists => Settled::Exists,
                 RowOutcome::Rejected { code, field, remedy } => Settled::Rejected { code, field, fix: remedy },
                 RowOutcome::Retryable { code: why, after } => {
                     again.push(*row);
@@ -515,7 +546,7 @@ impl<'a> Engine<'a> {
                 }
                 RowOutcome::Unknown => Settled::InDoubt { code: "outcome_unknown".into() },
             };
-            flight.settle(*row, settled);
+            flight.settle(*row, settled, maybe_applied);
         }
         if again.is_empty() {
             return self.launch_next_part(sequence);
@@ -532,6 +563,13 @@ impl<'a> Engine<'a> {
         if matches!(error.kind(), Kind::Unavailable | Kind::Protocol) {
             self.failures_in_row += 1;
         }
+        planted!(TimeoutIsOk => if error.retry() == Retry::Ambiguous {
+            let written = Settled::Written { id: None, effect: Effect::Unspecified, applied: Applied::Confirmed };
+            return self.settle(sequence, &part, &written);
+        });
+        planted!(PoisonDropsBatch => if error.kind() == Kind::Rejected {
+            return self.settle(sequence, &part, &Settled::Rejected { code, field: None, fix: "" });
+        });
         let down = self.failures_in_row >= self.pipeline.retry.give_up_after;
         match (error.retry(), error.kind()) {
             (Retry::Ambiguous, _) if !self.replayable(sequence) => {
@@ -543,6 +581,7 @@ impl<'a> Engine<'a> {
             }
             (Retry::Ambiguous | Retry::Backoff | Retry::After(_), _) => {
                 part.maybe_applied |= error.retry() == Retry::Ambiguous;
+                planted!(TimeoutDropped => part.maybe_applied = false);
                 if down {
                     self.settle_untried(sequence, &part, code)?;
                     self.stop(error.with_retry(Retry::Exhausted));
@@ -663,7 +702,9 @@ impl<'a> Engine<'a> {
     /// Ends a flight of which every row is settled.
     fn land(&mut self, sequence: u64) {
         let Some(flight) = self.flights.remove(&sequence) else { return };
+        planted!(StaleReplay => super::stale::keep(&flight));
         self.journal.stage_ack(sequence, &flight.ack());
+        self.exits.note(&flight);
         self.count(&flight);
         let settled = Event::BatchSettled {
             batch: flight.id,
@@ -684,6 +725,10 @@ impl<'a> Engine<'a> {
     }
 
     fn count(&mut self, flight: &Flight) {
+        planted!(NoReportOnBatchError => if flight.written() == 0 { return; });
+        if flight.exit {
+            return exits::count(&mut self.report, flight);
+        }
         let totals = &mut self.report.totals;
         for (row, settled) in flight.settled.iter().enumerate() {
             let key = Some(KeyHash(flight.work.keys[row]));
@@ -696,6 +741,10 @@ impl<'a> Engine<'a> {
                     totals.accepted += u64::from(*applied == Applied::Accepted);
                 }
                 Some(Settled::Unchanged) => totals.unchanged += 1,
+                Some(settled @ (Settled::Missing | Settled::Exists)) => {
+                    totals.skipped += 1;
+                    self.report.reasons.add(Outcome::Skipped, &exits::left_alone(settled), key);
+                }
                 Some(Settled::Rejected { code, field, fix }) => {
                     totals.rejected += 1;
                     let field = field.as_ref().map(|field| field.as_str().to_owned());
@@ -719,7 +768,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Accounts for what was not begun, and tells what stopped the run.
-    fn finish(mut self, broken: Option<Error>, to_write: u64) -> (Option<Error>, Report, Journal) {
+    fn finish(mut self, broken: Option<Error>, to_write: u64, to_exit: u64) -> (Option<Error>, Report, Journal) {
         // Flights are left only if the state or the spool failed: sent or not, the next run resolves them.
         for flight in std::mem::take(&mut self.flights).into_values() {
             self.count(&flight);
@@ -728,6 +777,9 @@ impl<'a> Engine<'a> {
         let reason = Reason::new("run_stopped", None, "nothing; the next run sends it again");
         self.report.totals.deferred += left;
         self.report.reasons.add_many(Outcome::Deferred, &reason, left, None);
+        let left = to_exit.saturating_sub(self.exits.started_rows);
+        self.report.totals.exits.deferred += left;
+        self.report.exit_reasons.add_many(Outcome::Deferred, &reason, left, None);
         (broken.or(self.stop), self.report, self.journal)
     }
 }

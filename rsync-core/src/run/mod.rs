@@ -1,8 +1,11 @@
 //! Planning and applying: the only module that sees all stages and performs effects.
 
 mod apply;
+mod exits;
 mod flight;
 mod planning;
+#[cfg(feature = "planted-defects")]
+mod stale;
 
 use std::future::Future;
 use std::sync::Arc;

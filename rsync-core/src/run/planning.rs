@@ -15,8 +15,9 @@ use crate::guard::{Baseline, PlanView, RunFigures, Verdict};
 use crate::identity::{Fingerprints, KeyHasher};
 use crate::ids::{AccountId, ColumnName, FieldName, RunId};
 use crate::mapping::{MappedField, NullRule, read_only};
+use crate::model::missing_column;
 use crate::pipeline::Pipeline;
-use crate::plan::{Builder, CostEstimate, Found, Frame, GuardResult, Plan};
+use crate::plan::{Builder, CostEstimate, ExitFrame, Found, Frame, GuardResult, Plan};
 use crate::record::FieldType;
 use crate::source::ReadRequest;
 use crate::state::codec::Binding;
@@ -44,7 +45,7 @@ impl Pipeline {
             let session: Arc<dyn StateSession> = Arc::from(self.store.acquire(&self.sync).await?);
             let names: Vec<FieldName> = fields.iter().map(|field| field.name.clone()).collect();
             let known = Acknowledged::load(&*session, &names).await?;
-            let frame = self.frame(&fields, &remote, &capability);
+            let frame = self.frame(&fields, &remote, &capability)?;
             let binding = self.binding(&known, &account, &frame.keys)?;
             if let Some(interrupted) = known.interrupted_run() {
                 tracing::warn!(run = %interrupted, team = %self.owner.team, "the previous run was interrupted");
@@ -53,7 +54,12 @@ impl Pipeline {
             let found = self.read_model(&frame, &known, &*session).await?;
             let cost = cost(&found, &capability);
             let guards = self.judge(&found, &known);
-            let warnings = warnings(&fields, &found, &known, &capability, &self.target);
+            let mut warnings = warnings(&fields, &found, &known, &capability, &self.target);
+            let kept = frame.exits.as_ref().map(|exits| exits.left_as_they_are(&fields)).unwrap_or_default();
+            if !kept.is_empty() {
+                let kept: Vec<&str> = kept.into_iter().map(FieldName::as_str).collect();
+                warnings.push(format!("the destination cannot empty {}; exits leave it as it is", kept.join(", ")));
+            }
             self.emit(
                 run,
                 &Event::Planned {
@@ -91,6 +97,11 @@ impl Pipeline {
     ) -> Result<Vec<MappedField>> {
         let mut problems = Vec::new();
         self.model.schema_problems(schema, &mut problems);
+        if let Some(column) = self.exits.as_ref().and_then(|exits| exits.when.as_ref())
+            && schema.field_with_name(column.as_str()).is_err()
+        {
+            problems.push(missing_column("exits.when", column, schema));
+        }
         let match_on = self.target.match_on.as_str();
         let mut fields = match self.mapping.plan(schema, Some(remote)) {
             Ok(fields) => fields,
@@ -152,7 +163,12 @@ impl Pipeline {
         Ok(fields)
     }
 
-    fn frame<'a>(&'a self, fields: &'a [MappedField], remote: &RemoteSchema, capability: &Capability) -> Frame<'a> {
+    fn frame<'a>(
+        &'a self,
+        fields: &'a [MappedField],
+        remote: &RemoteSchema,
+        capability: &Capability,
+    ) -> Result<Frame<'a>> {
         let match_on = self.target.match_on.as_str();
         let match_index = fields.iter().position(|field| field.name.as_str() == match_on).unwrap_or_default();
         let folding = remote.field(match_on).map_or(KeyFolding::Exact, |field| field.folding);
@@ -160,18 +176,24 @@ impl Pipeline {
         // Where the key itself is what records are matched on, one hash serves both.
         let direct = matches!(key, [column] if fields[match_index].from.as_ref() == Some(column));
         let names: Vec<FieldName> = fields.iter().map(|field| field.name.clone()).collect();
-        Frame {
+        let fingerprints = Fingerprints::new(&self.hash_key, &names);
+        let exits = self.exits.as_ref();
+        let exits = exits
+            .map(|exits| ExitFrame::new(exits, fields, match_index, !direct, remote, capability, &fingerprints))
+            .transpose()?;
+        Ok(Frame {
             model: &self.model,
             mapping: &*self.mapping,
             fields,
             policy: &*self.policy,
-            fingerprints: Fingerprints::new(&self.hash_key, &names),
+            fingerprints,
             keys: KeyHasher::new(&self.hash_key, key, if direct { folding } else { KeyFolding::Exact }),
             matched: (!direct)
                 .then(|| KeyHasher::new(&self.hash_key, &[ColumnName::new(self.target.match_on.as_str())], folding)),
             match_index,
             capability: *capability,
-        }
+            exits,
+        })
     }
 
     /// What the state must belong to.
@@ -219,7 +241,7 @@ impl Pipeline {
 
     async fn read_model(&self, frame: &Frame<'_>, known: &Acknowledged, session: &dyn StateSession) -> Result<Found> {
         let mut columns = self.mapping.columns();
-        for column in self.model.columns() {
+        for column in self.model.columns().chain(self.exits.iter().filter_map(|exits| exits.when.as_ref())) {
             if !columns.contains(column) {
                 columns.push(column.clone());
             }
@@ -269,7 +291,7 @@ impl Pipeline {
 
 fn cost(found: &Found, capability: &Capability) -> CostEstimate {
     let mut estimate = CostEstimate::default();
-    for (operation, rows) in &found.operations {
+    for (operation, rows) in found.operations.iter().chain(&found.exits.operations) {
         if let Some(limits) = capability.limits(*operation) {
             estimate.requests += rows.div_ceil(limits.max_rows.max(1) as u64);
             estimate.at_least_requests |= limits.max_bytes.is_some();

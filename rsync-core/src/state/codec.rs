@@ -18,7 +18,8 @@
 //! | `jobs` | `u64` sequence of the intent, big-endian | `str` job token |
 //!
 //! A segment is a sorted list of entries, cut in blocks of [`SegmentMeta::block_rows`]. Of two entries with one key, the one in
-//! the newer segment holds; an entry without an image leaves the image of the older one in force. Acknowledged
+//! the newer segment holds; an entry without an image leaves the image of the older one in force, one without a
+//! record id its id, unless it begins anew ([`Standing::anew`]) or the older one ended the record. Acknowledged
 //! batches that are in no segment yet are newer than all segments, in sequence order. A batch with an intent and
 //! no acknowledgement is in doubt.
 
@@ -26,6 +27,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Kind, Result};
 use crate::ids::FieldName;
+
+pub use super::standing::{Standing, Status};
 
 /// The version of the format.
 pub const FORMAT: u32 = 1;
@@ -351,35 +354,6 @@ pub fn decode_fields(bytes: &[u8]) -> Result<Vec<FieldName>> {
     Ok(fields)
 }
 
-/// The standing of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Status {
-    /// The image is what the destination acknowledged last; the row hash is that of the row it came from.
-    Synced = 0,
-    /// Not written; to be sent again.
-    Failed = 1,
-    /// Refused; parked until the row or the mapping changes. The row hash is that of the refused row.
-    Rejected = 2,
-    /// Sent, fate unknown; to be sent again whatever the source says.
-    InDoubt = 3,
-    /// Removed at the destination; the key is forgotten when segments are merged.
-    Removed = 4,
-}
-
-impl Status {
-    fn decode(byte: u8) -> Option<Self> {
-        Some(match byte {
-            0 => Status::Synced,
-            1 => Status::Failed,
-            2 => Status::Rejected,
-            3 => Status::InDoubt,
-            4 => Status::Removed,
-            _ => return None,
-        })
-    }
-}
-
 /// Why a row is not synced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Note {
@@ -491,6 +465,8 @@ impl Texts {
 pub struct Ack {
     /// Standing of each row.
     pub status: Vec<Status>,
+    /// Whether the write made the record.
+    pub created: Vec<bool>,
     /// Attempts since the row was last synced, saturating.
     pub attempts: Vec<u8>,
     /// Record ids as the destination told them; empty where it did not.
@@ -502,15 +478,16 @@ pub struct Ack {
 impl Ack {
     /// One answer for all of `rows` rows.
     pub fn uniform(rows: usize, status: Status) -> Self {
-        Self { status: vec![status; rows], attempts: vec![0; rows], ids: Texts::empty(rows), notes: Vec::new() }
+        let (attempts, ids) = (vec![0; rows], Texts::empty(rows));
+        Self { status: vec![status; rows], created: vec![false; rows], attempts, ids, notes: Vec::new() }
     }
 
     /// The record's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_capacity(16 + self.status.len() * 20);
         w.u32(self.status.len() as u32);
-        for status in &self.status {
-            w.u8(*status as u8);
+        for (status, created) in self.status.iter().zip(&self.created) {
+            w.u8(Standing { created: *created, ..Standing::of(*status) }.encode());
         }
         w.bytes(&self.attempts);
         self.ids.write(&mut w);
@@ -522,13 +499,14 @@ impl Ack {
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut r = Reader::new("acknowledgement", bytes)?;
         let n = r.u32()? as usize;
-        let status =
-            r.bytes(n)?.iter().map(|byte| Status::decode(*byte).ok_or_else(|| r.damaged())).collect::<Result<_>>()?;
+        let standings = r.bytes(n)?.iter().map(|byte| Standing::decode(*byte).ok_or_else(|| r.damaged()));
+        let (status, created) =
+            standings.map(|s| s.map(|s| (s.status, s.created))).collect::<Result<(Vec<_>, Vec<_>)>>()?;
         let attempts = r.bytes(n)?.to_vec();
         let ids = Texts::read(&mut r, n)?;
         let notes = read_notes(&mut r)?;
         r.end()?;
-        Ok(Self { status, attempts, ids, notes })
+        Ok(Self { status, created, attempts, ids, notes })
     }
 }
 
@@ -539,21 +517,19 @@ pub struct KeyBlock {
     pub keys: Vec<u128>,
     /// Row hashes.
     pub rows: Vec<u64>,
-    /// Standing of each key, and whether the entry has an image of its own.
-    pub status: Vec<(Status, bool)>,
+    /// Standing of each key.
+    pub status: Vec<Standing>,
     /// Attempts since the row was last synced.
     pub attempts: Vec<u8>,
 }
-
-const HAS_IMAGE: u8 = 0x80;
 
 impl KeyBlock {
     /// The record's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_capacity(4 + self.keys.len() * 26);
         w.u32(self.keys.len() as u32).u128s(self.keys.iter().copied()).u64s(self.rows.iter().copied());
-        for (status, image) in &self.status {
-            w.u8(*status as u8 | if *image { HAS_IMAGE } else { 0 });
+        for standing in &self.status {
+            w.u8(standing.encode());
         }
         w.bytes(&self.attempts);
         w.finish()
@@ -565,7 +541,7 @@ impl KeyBlock {
         Ok(Self {
             keys: (0..view.len()).map(|row| view.key(row)).collect(),
             rows: (0..view.len()).map(|row| view.row(row)).collect(),
-            status: (0..view.len()).map(|row| view.status(row)).collect(),
+            status: (0..view.len()).map(|row| view.standing(row)).collect(),
             attempts: view.attempts.to_vec(),
         })
     }
@@ -586,8 +562,8 @@ impl<'a> KeyBlockView<'a> {
         let n = r.u32()? as usize;
         let mut words = |size: usize| r.bytes(n.checked_mul(size).ok_or_else(|| corrupt("key block"))?);
         let (keys, rows, status, attempts) = (words(16)?.as_chunks().0, words(8)?.as_chunks().0, words(1)?, words(1)?);
-        let plain = status.iter().all(|byte| *byte == HAS_IMAGE | Status::Synced as u8);
-        if !plain && status.iter().any(|byte| Status::decode(byte & !HAS_IMAGE).is_none()) {
+        let plain = status.iter().all(|byte| Standing::is_plain(*byte));
+        if !plain && status.iter().any(|byte| Standing::decode(*byte).is_none()) {
             return Err(r.damaged());
         }
         r.end()?;
@@ -606,10 +582,9 @@ impl<'a> KeyBlockView<'a> {
         u64::from_le_bytes(self.rows[row])
     }
 
-    pub(crate) fn status(&self, row: usize) -> (Status, bool) {
-        let byte = self.status[row];
+    pub(crate) fn standing(&self, row: usize) -> Standing {
         // `new` has checked it.
-        (Status::decode(byte & !HAS_IMAGE).unwrap_or(Status::InDoubt), byte & HAS_IMAGE != 0)
+        Standing::decode(self.status[row]).unwrap_or(Standing::of(Status::InDoubt))
     }
 
     pub(crate) fn attempts(&self, row: usize) -> u8 {

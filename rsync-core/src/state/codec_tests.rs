@@ -9,7 +9,7 @@ fn texts(list: &[String]) -> Texts {
 }
 
 fn status() -> impl Strategy<Value = Status> {
-    (0_u8..5).prop_map(|byte| Status::decode(byte).unwrap())
+    (0_u8..7).prop_map(|byte| Standing::decode(byte).unwrap().status)
 }
 
 prop_compose! {
@@ -26,12 +26,13 @@ prop_compose! {
 prop_compose! {
     fn ack()(n in 0_usize..20)(
         status in prop::collection::vec(status(), n),
+        created in prop::collection::vec(any::<bool>(), n),
         attempts in prop::collection::vec(any::<u8>(), n),
         ids in prop::collection::vec(".{0,12}", n),
         notes in prop::collection::vec((any::<u32>(), ".{0,8}", ".{0,8}"), 0..3),
     ) -> Ack {
         let notes = notes.into_iter().map(|(row, code, field)| Note { row, code, field }).collect();
-        Ack { status, attempts, ids: texts(&ids), notes }
+        Ack { status, created, attempts, ids: texts(&ids), notes }
     }
 }
 
@@ -41,8 +42,9 @@ proptest! {
         prop_assert_eq!(Intent::decode(&intent.encode()).unwrap(), intent.clone());
         prop_assert_eq!(Ack::decode(&ack.encode()).unwrap(), ack.clone());
         let n = intent.keys.len();
+        let standing = Standing { image: true, created: true, ..Standing::of(Status::InDoubt) };
         let keys = KeyBlock {
-            keys: intent.keys.clone(), rows: intent.rows.clone(), status: vec![(Status::InDoubt, true); n], attempts: vec![3; n],
+            keys: intent.keys.clone(), rows: intent.rows.clone(), status: vec![standing; n], attempts: vec![3; n],
         };
         prop_assert_eq!(KeyBlock::decode(&keys.encode()).unwrap(), keys);
         let images = ImageBlock {

@@ -7,9 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod tests;
+
 use async_trait::async_trait;
 use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase, TableDefinition, TableError};
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, TableDefinition, TableError,
+};
 
 use crate::error::{Error, Kind, Result};
 use crate::ids::SyncId;
@@ -61,8 +68,27 @@ impl fmt::Debug for EmbeddedStore {
 }
 
 struct EmbeddedSession {
-    db: Arc<Database>,
+    db: Arc<Handle>,
+    /// Set while a commit is open, and for good when one fails or its future is dropped.
     poisoned: AtomicBool,
+}
+
+/// An open database. To close a damaged one can panic, which is nobody's business any more.
+struct Handle(Option<Database>);
+
+impl Handle {
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.0.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Some(db) = self.0.take() {
+            // What is not written yet was never acknowledged, so an error here changes nothing either.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(db)));
+        }
+    }
 }
 
 impl fmt::Debug for EmbeddedSession {
@@ -84,20 +110,24 @@ fn corrupt() -> Error {
         .with_remedy(DAMAGE_REMEDY)
 }
 
-/// redb checks its pages when it opens a file that was not closed; a page that is damaged later shows as a panic
-/// in places, which must reach the host as an error.
+/// A file that is damaged while it is open shows as a panic in places, which must reach the host as an error.
 fn guarded<T>(operation: &'static str, f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(redb::Error::Corrupted(_))) | Err(_) => Err(corrupt()),
+        Ok(Err(redb::Error::Io(e))) if is_damage(&e) => Err(corrupt()),
         Ok(Err(e)) => Err(store_error(operation, "the state file cannot be read or written")
             .with_remedy("check the disk's free space and health, then run again")
             .with_source(e)),
     }
 }
 
-/// Opens the file, or makes it; tells whether it was there before.
-fn open_file(path: &Path) -> io::Result<(File, bool)> {
+/// Whether the disk is well and the file is not: bytes that are no state, or an end that is missing.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]
@@ -106,10 +136,52 @@ fn open_file(path: &Path) -> io::Result<(File, bool)> {
         // O_NOFOLLOW: a link planted in the folder must not lead the state elsewhere.
         options.mode(0o600).custom_flags(libc::O_NOFOLLOW);
     }
-    match options.open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok((options.create_new(true).open(path)?, false)),
-        opened => Ok((opened?, true)),
+    options
+}
+
+/// Opens the file, or makes it.
+fn open_file(path: &Path) -> Result<File> {
+    let failed = |e: io::Error| {
+        store_error("open the state", "the state file cannot be opened")
+            .with_remedy("check that the folder may be written and holds no link of that name")
+            .with_source(e)
+    };
+    match options().open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            make_file(path)?;
+            options().open(path).map_err(failed)
+        }
+        opened => opened.map_err(failed),
     }
+}
+
+/// Makes an empty state under another name and renames it, so that a crash leaves the whole file or none.
+fn make_file(path: &Path) -> Result<()> {
+    let failed = |e: io::Error| {
+        store_error("make the state", "the state file cannot be made")
+            .with_remedy("check that the folder may be written and the disk's free space")
+            .with_source(e)
+    };
+    // On Unix the folder is also what keeps others from making the same file, and its entry must be durable too.
+    #[cfg(unix)]
+    let folder = File::open(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+    #[cfg(unix)]
+    folder.lock().map_err(failed)?;
+    if path.try_exists().map_err(failed)? {
+        return Ok(());
+    }
+    let draft = path.with_extension("state.new");
+    match fs::remove_file(&draft) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+        _ => {}
+    }
+    let file = options().create_new(true).open(&draft).map_err(failed)?;
+    let backend = FileBackend::new(file).map_err(|_| corrupt())?;
+    drop(open_database(backend)?);
+    fs::rename(&draft, path).map_err(failed)?;
+    #[cfg(unix)]
+    folder.sync_all().map_err(failed)?;
+    Ok(())
 }
 
 fn check_private(file: &File) -> Result<()> {
@@ -126,29 +198,31 @@ fn check_private(file: &File) -> Result<()> {
     Ok(())
 }
 
-fn open(path: &Path) -> Result<Database> {
-    let (file, existed) = open_file(path).map_err(|e| {
-        store_error("open the state", "the state file cannot be opened")
-            .with_remedy("check that the folder may be written and holds no link of that name")
-            .with_source(e)
-    })?;
+fn open(path: &Path) -> Result<Handle> {
+    let file = open_file(path)?;
     check_private(&file)?;
-    if existed && file.metadata().is_ok_and(|meta| meta.len() == 0) {
+    if file.metadata().is_ok_and(|meta| meta.len() == 0) {
         // An empty file is what a lost disk or a full one leaves behind; it must not pass for a sync without history.
         return Err(corrupt());
     }
+    open_database(FileBackend::new(file).map_err(|_| corrupt())?)
+}
+
+fn open_database(backend: impl StorageBackend) -> Result<Handle> {
     let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    let opened =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.create_with_backend(FileBackend::new(file)?)));
+    // Without the check, a damaged file opens, and what it lost looks as if it had never been there.
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.create_with_backend(backend)));
     match opened {
-        Ok(Ok(db)) => Ok(db),
+        Ok(Ok(db)) => Ok(Handle(Some(db))),
         Ok(Err(DatabaseError::DatabaseAlreadyOpen)) => {
             Err(Error::new(Kind::AlreadyRunning, "take hold of the state", "another run of this sync holds it")
                 .with_remedy("wait until it ends; a plan that was neither applied nor dropped also holds it"))
         }
-        Ok(Err(DatabaseError::Storage(redb::StorageError::Io(e)))) if e.kind() != io::ErrorKind::InvalidData => {
-            Err(store_error("open the state", "the state file cannot be read or written").with_source(e))
+        Ok(Err(DatabaseError::Storage(redb::StorageError::Io(e)))) if !is_damage(&e) => {
+            Err(store_error("open the state", "the state file cannot be read or written")
+                .with_remedy("check the disk's free space and health, then run again")
+                .with_source(e))
         }
         Ok(Err(_)) | Err(_) => Err(corrupt()),
     }
@@ -163,7 +237,7 @@ impl StateStore for EmbeddedStore {
     async fn acquire(&self, sync: &SyncId) -> Result<Box<dyn StateSession>> {
         let path = self.path(sync);
         let db = blocking(move || open(&path)).await.map_err(|e| e.with_context("sync", sync))?;
-        Ok(Box::new(EmbeddedSession { db: Arc::new(db), poisoned: AtomicBool::new(false) }))
+        Ok(Box::new(EmbeddedSession::new(db)))
     }
 }
 
@@ -174,11 +248,17 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T> + Send + 'sta
         .map_err(|e| Error::new(Kind::Internal, "use the state", "a worker thread ended early").with_source(e))?
 }
 
+impl EmbeddedSession {
+    fn new(db: Handle) -> Self {
+        Self { db: Arc::new(db), poisoned: AtomicBool::new(false) }
+    }
+}
+
 #[async_trait]
 impl StateRead for EmbeddedSession {
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
         guarded("read the state", || {
-            let read = self.db.begin_read()?;
+            let read = self.db.database()?.begin_read()?;
             match read.open_table(definition(table)) {
                 Ok(table) => Ok(table.get(key)?.map(|value| value.value().to_vec())),
                 Err(TableError::TableDoesNotExist(_)) => Ok(None),
@@ -189,7 +269,7 @@ impl StateRead for EmbeddedSession {
 
     async fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         guarded("read the state", || {
-            let read = self.db.begin_read()?;
+            let read = self.db.database()?.begin_read()?;
             let table = match read.open_table(definition(table)) {
                 Ok(table) => table,
                 Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
@@ -208,16 +288,14 @@ impl StateRead for EmbeddedSession {
 #[async_trait]
 impl StateSession for EmbeddedSession {
     async fn commit(&self, mutations: Vec<Mutation>) -> Result<()> {
-        if self.poisoned.load(Ordering::Acquire) {
-            return Err(store_error("write the state", "an earlier write failed")
+        if self.poisoned.swap(true, Ordering::AcqRel) {
+            return Err(store_error("write the state", "an earlier write failed or was given up")
                 .with_remedy("end this run; the next one opens the state anew"));
         }
         let db = Arc::clone(&self.db);
-        let result = blocking(move || guarded("write the state", || write(&db, mutations))).await;
-        if result.is_err() {
-            self.poisoned.store(true, Ordering::Release);
-        }
-        result
+        blocking(move || guarded("write the state", || write(db.database()?, mutations))).await?;
+        self.poisoned.store(false, Ordering::Release);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
+use crate::capability::Operation;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{FieldName, KeyHash, RunId};
 use crate::state::codec::{
@@ -30,7 +31,7 @@ pub(crate) struct Prior {
 impl Prior {
     /// Whether the destination may have a record of it from us.
     pub(crate) fn may_exist(&self) -> bool {
-        self.acknowledged || self.status == Status::InDoubt
+        self.acknowledged || self.status.is_in_doubt()
     }
 }
 
@@ -49,25 +50,35 @@ struct Loaded {
     location: u32,
     status: Status,
     attempts: u8,
+    /// Whether older entries of the key are void.
+    anew: bool,
 }
 
 impl Loaded {
     /// The entry in `row` of a block whose first image is at `location`.
     fn of_block(block: &KeyBlockView<'_>, row: usize, age: u32, location: u32) -> Self {
-        let (status, image) = block.status(row);
+        let standing = block.standing(row);
         Self {
             key: block.key(row),
             age,
             row: block.row(row),
-            location: if image { location + row as u32 } else { NO_IMAGE },
-            status,
+            location: if standing.image { location + row as u32 } else { NO_IMAGE },
+            status: standing.status,
             attempts: block.attempts(row),
+            anew: standing.anew,
         }
     }
 
-    /// This entry over an older one of the same key, whose image holds if this one has none.
+    /// This entry over an older one of the same key, whose image holds if this one has none and its record lives.
     fn over(self, older: Self) -> Self {
-        Self { location: if self.location == NO_IMAGE { older.location } else { self.location }, ..self }
+        if self.anew || self.status.voids(older.status) {
+            return Self { anew: true, ..self };
+        }
+        Self {
+            location: if self.location == NO_IMAGE { older.location } else { self.location },
+            anew: older.anew,
+            ..self
+        }
     }
 }
 
@@ -89,9 +100,11 @@ pub(crate) struct Acknowledged {
     pub(crate) binding: Option<Binding>,
     pub(crate) counters: Counters,
     pub(crate) segments: Vec<(SegmentMeta, Remap)>,
+    /// For each segment, the first key of each block.
+    pub(super) first_keys: Vec<Vec<u128>>,
     pub(crate) field_lists: BTreeMap<u32, Vec<FieldName>>,
-    /// Sequence numbers whose batches are in doubt, with their number of rows.
-    pub(crate) orphans: Vec<(u64, usize)>,
+    /// Sequence numbers whose batches have no answer, with what is to be recorded as one.
+    pub(crate) orphans: Vec<(u64, Ack)>,
     /// Rows and records that are in no segment yet.
     pub(crate) pending_rows: usize,
     pub(crate) pending_batches: usize,
@@ -170,7 +183,10 @@ impl Acknowledged {
             state.segments.push((meta, remap));
         }
         state.load_runs(read).await?;
-        let pending = state.load_pending(read, fields).await?;
+        let (pending, orphans) = state.load_pending(read, fields).await?;
+        state.orphans = orphans;
+        state.pending_batches = pending.batches.len();
+        state.pending_rows = pending.batches.iter().map(|(intent, _)| intent.keys.len()).sum();
         state.load_keys(read, &pending).await?;
         state.index();
         Ok(state)
@@ -192,7 +208,12 @@ impl Acknowledged {
         Ok(())
     }
 
-    async fn load_pending(&mut self, read: &dyn StateRead, fields: &[FieldName]) -> Result<Pending> {
+    /// The batches that are in no segment yet, and those of them that have no answer.
+    pub(super) async fn load_pending(
+        &self,
+        read: &dyn StateRead,
+        fields: &[FieldName],
+    ) -> Result<(Pending, Vec<(u64, Ack)>)> {
         let mut acks: BTreeMap<u64, Ack> = BTreeMap::new();
         scan_all(read, Table::Acks, Vec::new(), |key, value| {
             acks.insert(read_sequence_key(key)?, Ack::decode(value)?);
@@ -205,8 +226,10 @@ impl Acknowledged {
             let sequence = read_sequence_key(key)?;
             let intent = Intent::decode(value)?;
             let ack = acks.remove(&sequence).unwrap_or_else(|| {
-                orphans.push((sequence, intent.keys.len()));
-                Ack::uniform(intent.keys.len(), Status::InDoubt)
+                let removal = intent.operation == Operation::Delete as u8 + 1;
+                let ack = Ack::uniform(intent.keys.len(), if removal { Status::Leaving } else { Status::InDoubt });
+                orphans.push((sequence, ack.clone()));
+                ack
             });
             if ack.status.len() != intent.keys.len() {
                 return Err(damaged());
@@ -218,11 +241,8 @@ impl Acknowledged {
         if !acks.is_empty() {
             return Err(damaged());
         }
-        self.orphans = orphans;
-        self.pending_batches = batches.len();
-        self.pending_rows = batches.iter().map(|(intent, _)| intent.keys.len()).sum();
         let remaps = batches.iter().map(|(intent, _)| self.remap(intent.fields, fields)).collect::<Result<Vec<_>>>()?;
-        Ok(Pending::new(batches, remaps))
+        Ok((Pending::new(batches, remaps), orphans))
     }
 
     /// Fills the index with the newest entry of every key, sorted: the first segment, which is by far the longest, as
@@ -236,6 +256,7 @@ impl Acknowledged {
         }
         self.segment_rows = total;
         let segments: Vec<SegmentMeta> = self.segments.iter().map(|(meta, _)| *meta).collect();
+        self.first_keys = vec![Vec::new(); segments.len()];
         let Some((base, rest)) = segments.split_first() else {
             self.newer(read, &[], 0, pending).await?.into_iter().for_each(|entry| self.push(entry));
             return Ok(());
@@ -246,6 +267,7 @@ impl Acknowledged {
         for number in 0..base.blocks() {
             let record = key_record(read, base, number).await?;
             let block = key_block(&record, base, number)?;
+            self.first_keys[0].push(block.key(0));
             let mut row = 0;
             loop {
                 let end = newer.peek().map_or(block.len(), |other| block.lower_bound(row, other.key));
@@ -280,6 +302,7 @@ impl Acknowledged {
             for number in 0..meta.blocks() {
                 let record = key_record(read, meta, number).await?;
                 let block = key_block(&record, meta, number)?;
+                self.first_keys[age as usize].push(block.key(0));
                 newer.extend((0..block.len()).map(|row| Loaded::of_block(&block, row, age, location)));
                 location += block.len() as u32;
             }
@@ -290,8 +313,8 @@ impl Acknowledged {
                 location = (self.segment_rows + self.fresh.len() / self.width.max(1)) as u32;
                 remap.append(image, &mut self.fresh);
             }
-            let (status, attempts) = (entry.status, entry.attempts);
-            newer.push(Loaded { key: entry.key, age: u32::MAX, row: entry.row, location, status, attempts });
+            let (status, attempts, anew) = (entry.status, entry.attempts, entry.anew);
+            newer.push(Loaded { key: entry.key, age: u32::MAX, row: entry.row, location, status, attempts, anew });
         }
         newer.sort_unstable_by_key(|entry| (entry.key, Reverse(entry.age)));
         newer.dedup_by(|older, newest| {
@@ -405,6 +428,11 @@ impl Acknowledged {
     pub(crate) fn key(&self, position: usize) -> u128 {
         let [high, low, _] = self.entries[position];
         u128::from(high) << 64 | u128::from(low)
+    }
+
+    /// The hash of the settled row of the key at `position`, 0 if none is.
+    pub(crate) fn settled(&self, position: usize) -> u64 {
+        self.entries[position][2]
     }
 
     /// Keys that the destination acknowledged.

@@ -77,8 +77,8 @@ impl Journal {
         let mut remaps: Vec<(u32, Remap)> =
             known.field_lists.iter().map(|(id, list)| (*id, Remap::new(list, fields))).collect();
         remaps.push((fields_id, Remap::new(fields, fields)));
-        for (sequence, rows) in &known.orphans {
-            put(&mut staged, Table::Acks, sequence_key(*sequence), Ack::uniform(*rows, Status::InDoubt).encode());
+        for (sequence, ack) in &known.orphans {
+            put(&mut staged, Table::Acks, sequence_key(*sequence), ack.encode());
             staged.push(Mutation::Delete { table: Table::Jobs, key: sequence_key(*sequence) });
         }
         let mut journal = Self {
@@ -123,14 +123,24 @@ impl Journal {
         let intent = Intent { operation, fields: self.fields_id, width, keys, rows, images };
         let sequence = self.counters.next_batch;
         self.counters.next_batch += 1;
+        planted!(NoIntent => crate::defects::withhold(sequence, intent.encode()); return sequence;);
         put(&mut self.staged, Table::Intents, sequence_key(sequence), intent.encode());
         sequence
     }
 
     /// Stages what became of a batch.
     pub(crate) fn stage_ack(&mut self, sequence: u64, ack: &Ack) {
+        planted!(NoIntent => if let Some(intent) = crate::defects::release(sequence) {
+            put(&mut self.staged, Table::Intents, sequence_key(sequence), intent);
+        });
         put(&mut self.staged, Table::Acks, sequence_key(sequence), ack.encode());
         self.staged.push(Mutation::Delete { table: Table::Jobs, key: sequence_key(sequence) });
+        planted!(WatermarkPastFailed => {
+            let synced = ack.status.iter().all(|status| *status == Status::Synced);
+            for (earlier, rows) in crate::defects::synced_after_failures(sequence, ack.status.len(), synced) {
+                put(&mut self.staged, Table::Acks, sequence_key(earlier), Ack::uniform(rows, Status::Synced).encode());
+            }
+        });
         self.acked_rows += ack.status.len();
         self.acked_batches += 1;
     }
@@ -140,6 +150,13 @@ impl Journal {
         let n = keys.len();
         let sequence = self.stage_intent(0, keys, rows, Vec::new());
         self.stage_ack(sequence, &Ack::uniform(n, Status::Synced));
+    }
+
+    /// Stages keys whose records are another key's now, or gone: nothing is sent for them, and they are forgotten.
+    pub(crate) fn stage_forgotten(&mut self, keys: Vec<u128>) {
+        let n = keys.len();
+        let sequence = self.stage_intent(0, keys, vec![0; n], Vec::new());
+        self.stage_ack(sequence, &Ack::uniform(n, Status::Removed));
     }
 
     /// Stages the job that works on a batch.
@@ -154,6 +171,7 @@ impl Journal {
         if self.staged.is_empty() {
             return Ok(());
         }
+        planted!(TornCommit => self.session.commit(std::mem::take(&mut self.staged)).await?);
         put_meta(&mut self.staged, b"counters", self.counters.encode());
         self.session.commit(std::mem::take(&mut self.staged)).await?;
         if self.acked_rows >= self.limits.flush_rows {
@@ -274,13 +292,13 @@ fn delete_block(mutations: &mut Vec<Mutation>, segment: u64, block: u32) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, HashSet};
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::{KeyHash, SyncId};
-    use crate::state::{MemoryStore, StateStore};
+    use crate::ids::{KeyHash, RemoteId, SyncId};
+    use crate::state::{BoundRecord, MemoryStore, StateStore};
 
     /// What a key must look like once the state is loaded again.
     #[derive(Clone, Debug, PartialEq)]
@@ -288,10 +306,15 @@ mod tests {
         status: Status,
         row: u64,
         image: Option<Vec<u64>>,
+        record: BoundRecord,
+        /// Written after a removal of unknown fate.
+        void: bool,
     }
 
     /// A batch: keys with what becomes of them; `None` for a batch that is never answered.
-    type Batch = (Vec<u8>, Option<Vec<Status>>);
+    type Batch = (Vec<u8>, Option<Vec<Answer>>);
+    /// The status, whether the record is new, and whether its id is told.
+    type Answer = (Status, bool, bool);
 
     fn batch() -> impl Strategy<Value = Batch> {
         let status = prop_oneof![
@@ -299,7 +322,11 @@ mod tests {
             1 => Just(Status::Failed),
             1 => Just(Status::Rejected),
             1 => Just(Status::InDoubt),
+            1 => Just(Status::Removed),
+            1 => Just(Status::Missing),
+            1 => Just(Status::Leaving),
         ];
+        let status = (status, any::<bool>(), any::<bool>());
         prop::collection::btree_set(any::<u8>(), 1..12).prop_flat_map(move |keys| {
             let n = keys.len();
             let answer = prop::option::weighted(0.9, prop::collection::vec(status.clone(), n));
@@ -359,10 +386,16 @@ mod tests {
             journal.limits =
                 Limits { flush_rows: 40, flush_batches: 5, segments: 2, block_rows: 7, merge_commit_bytes: 300 };
             let mut unanswered: Vec<u8> = Vec::new();
-            for (keys, answer) in batches {
+            for (keys, mut answer) in batches {
                 // A run sends a key once.
                 if keys.iter().any(|key| unanswered.contains(key)) {
                     continue;
+                }
+                // Nobody removes a record that is not known any more.
+                for (key, (status, ..)) in keys.iter().zip(answer.iter_mut().flatten()) {
+                    if *status == Status::Leaving && truth.get(key).is_some_and(|before| before.void) {
+                        *status = Status::InDoubt;
+                    }
                 }
                 if answer.is_none() {
                     unanswered.extend(&keys);
@@ -376,17 +409,38 @@ mod tests {
                     vec![next_row; n],
                     image.iter().copied().cycle().take(n * fields.len()).collect(),
                 );
-                if let Some(status) = &answer {
-                    journal.stage_ack(sequence, &Ack { status: status.clone(), ..Ack::uniform(n, Status::Synced) });
+                let id = |told: bool| if told { format!("r{next_row}") } else { String::new() };
+                if let Some(answer) = &answer {
+                    let mut ack = Ack::uniform(0, Status::Synced);
+                    for (status, created, told) in answer {
+                        ack.status.push(*status);
+                        ack.created.push(*created);
+                        ack.attempts.push(0);
+                        ack.ids.push(&id(*told));
+                    }
+                    journal.stage_ack(sequence, &ack);
                 }
                 journal.commit().await?;
                 for (i, key) in keys.into_iter().enumerate() {
-                    let status = answer.as_ref().map_or(Status::InDoubt, |status| status[i]);
-                    let before = truth.get(&key).and_then(|before| before.image.clone());
-                    let row = if matches!(status, Status::Synced | Status::Rejected) { next_row } else { 0 };
+                    let (status, created, told) =
+                        answer.as_ref().map_or((Status::InDoubt, false, false), |answer| answer[i]);
+                    let before = truth.remove(&key);
+                    let over_leaving = before.as_ref().is_some_and(|b| b.void || b.status == Status::Leaving);
+                    let void = over_leaving && status != Status::Leaving && !status.ends_record();
+                    let before = before.filter(|before| !status.voids(before.status));
+                    let row = if status.keeps_row() { next_row } else { 0 };
+                    let (mut old, mut record) = before.map(|b| (b.image, b.record)).unwrap_or_default();
+                    if status.ends_record() {
+                        (old, record) = (None, BoundRecord::default());
+                    } else {
+                        record.created |= created;
+                        record.id = Some(id(told)).filter(|id| !id.is_empty()).map(RemoteId::new).or(record.id);
+                    }
                     // A field that was not mapped was never acknowledged, and one that is no longer mapped is forgotten.
-                    let image = if status == Status::Synced { Some(image.clone()) } else { before };
-                    truth.insert(key, Expected { status, row, image });
+                    let image = if status == Status::Synced { Some(image.clone()) } else { old };
+                    if status != Status::Removed {
+                        truth.insert(key, Expected { status, row, image, record, void });
+                    }
                 }
             }
             journal.finish(&run_record()).await?;
@@ -417,6 +471,18 @@ mod tests {
             }
             let found = known.find_all(&[Some(KeyHash(hashed(*key)))]);
             assert_eq!(found[0], Some((position, expected.row)), "key {key}");
+        }
+        let positions: Vec<usize> = (0..known.len()).collect();
+        let records = known.records(read, &positions).await?;
+        for (key, expected) in truth {
+            let position = known.find(KeyHash(hashed(*key))).unwrap();
+            assert_eq!(records[position], expected.record, "key {key}");
+            assert_eq!(known.records(read, &[position]).await?[0], expected.record, "key {key} alone");
+        }
+        let ids: HashSet<RemoteId> = records.iter().filter_map(|record| record.id.clone()).collect();
+        let naming = known.naming(read, &ids).await?;
+        for position in positions.into_iter().filter(|position| records[*position].id.is_some()) {
+            assert!(naming.binary_search(&position).is_ok());
         }
         Ok(())
     }

@@ -5,15 +5,20 @@
 //! a sync can be moved by copying them.
 
 pub mod codec;
+mod copy;
 mod embedded;
 mod index;
 mod journal;
 mod memory;
+mod records;
 mod segment;
+mod standing;
 mod store;
 
+pub use copy::copy_state;
 pub use embedded::EmbeddedStore;
 pub(crate) use index::{Acknowledged, Prior};
 pub(crate) use journal::Journal;
 pub use memory::MemoryStore;
+pub(crate) use records::BoundRecord;
 pub use store::{Mutation, StateRead, StateSession, StateStore, Table};

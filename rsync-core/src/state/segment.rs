@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::ids::FieldName;
-use crate::state::codec::{Ack, DAMAGE_REMEDY, ImageBlock, Intent, KeyBlock, Note, SegmentMeta, Status, block_key};
+use crate::state::codec::{
+    Ack, DAMAGE_REMEDY, ImageBlock, Intent, KeyBlock, Note, SegmentMeta, Standing, Status, block_key,
+};
 use crate::state::store::{Mutation, StateRead, Table};
 
 /// Where the columns of a stored image stand in the current list of fields.
@@ -43,6 +45,9 @@ pub(crate) struct Entry<'a> {
     pub(crate) attempts: u8,
     pub(crate) image: Option<(&'a [u64], &'a Remap)>,
     pub(crate) id: &'a str,
+    pub(crate) created: bool,
+    /// Whether older entries of the key are void.
+    pub(crate) anew: bool,
     pub(crate) note: Option<&'a Note>,
 }
 
@@ -75,7 +80,12 @@ impl SegmentWriter {
         }
         self.keys.keys.push(entry.key);
         self.keys.rows.push(entry.row);
-        self.keys.status.push((entry.status, entry.image.is_some()));
+        self.keys.status.push(Standing {
+            status: entry.status,
+            image: entry.image.is_some(),
+            created: entry.created,
+            anew: entry.anew,
+        });
         self.keys.attempts.push(entry.attempts);
         match entry.image {
             Some((image, remap)) => remap.append(image, &mut self.images.images),
@@ -150,11 +160,13 @@ impl Pending {
         Entry {
             key,
             // The hash of a row that must be sent again is not kept, so that it never counts as settled.
-            row: if matches!(status, Status::Synced | Status::Rejected) { intent.rows[row] } else { 0 },
+            row: if status.keeps_row() { intent.rows[row] } else { 0 },
             status,
             attempts: ack.attempts.get(row).copied().unwrap_or(0),
             image,
             id: ack.ids.get(row),
+            created: ack.created.get(row).copied().unwrap_or(false),
+            anew: status.ends_record(),
             note: note_of(&ack.notes, row),
         }
     }
@@ -179,9 +191,21 @@ fn note_of(notes: &[Note], row: usize) -> Option<&Note> {
     notes.binary_search_by_key(&row, |note| note.row as usize).ok().map(|at| &notes[at])
 }
 
-/// `newer` over `older`, both of one key.
+/// `newer` over `older`, both of one key. Nothing of a record that ended shows through.
 fn overlay<'a>(newer: Entry<'a>, older: Entry<'a>) -> Entry<'a> {
-    Entry { image: newer.image.or(older.image), id: if newer.id.is_empty() { older.id } else { newer.id }, ..newer }
+    if newer.anew {
+        return newer;
+    }
+    if newer.status.voids(older.status) {
+        return Entry { anew: true, ..newer };
+    }
+    Entry {
+        image: newer.image.or(older.image),
+        id: if newer.id.is_empty() { older.id } else { newer.id },
+        created: newer.created || older.created,
+        anew: older.anew,
+        ..newer
+    }
 }
 
 /// Reads a segment entry by entry, one block at a time.
@@ -197,14 +221,16 @@ struct Cursor {
 impl Cursor {
     fn entry(&self) -> Entry<'_> {
         let (row, width) = (self.row, self.images.width as usize);
-        let (status, image) = self.keys.status[row];
+        let standing = self.keys.status[row];
         Entry {
             key: self.keys.keys[row],
             row: self.keys.rows[row],
-            status,
+            status: standing.status,
             attempts: self.keys.attempts[row],
-            image: image.then(|| (&self.images.images[row * width..(row + 1) * width], &self.remap)),
+            image: standing.image.then(|| (&self.images.images[row * width..(row + 1) * width], &self.remap)),
             id: self.images.ids.get(row),
+            created: standing.created,
+            anew: standing.anew,
             note: note_of(&self.images.notes, row),
         }
     }
@@ -291,7 +317,8 @@ impl Merge {
                 .iter()
                 .fold(self.cursors[newest].entry(), |entry, older| overlay(entry, self.cursors[*older].entry()));
             if entry.status != Status::Removed {
-                writer.push(entry);
+                // All segments are merged, so nothing older is left.
+                writer.push(Entry { anew: false, ..entry });
             }
             for age in &versions {
                 if let Some(key) = self.cursors[*age].advance(read).await? {

@@ -72,7 +72,7 @@ async fn a_value_that_goes_there_and_back_is_written_twice() {
 }
 
 #[tokio::test]
-async fn null_rules_keep_and_clear() {
+async fn f49_null_rules_keep_and_clear() {
     let parts = Parts::new(&[ADA]);
     let _ = parts.sync().run().await.unwrap();
     parts.replace(&[("a", None, None)]);

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use rsync_core::memory::MemoryDestination;
+use rsync_core::state::codec::{FORMAT, Writer};
+use rsync_core::state::{Mutation, StateStore, Table};
 use rsync_core::{EmbeddedStore, Error, FieldType, HashKey, Kind, Pipeline, Target};
 
 use crate::support::{Parts, key, numbered};
@@ -90,6 +92,23 @@ async fn f07_a_damaged_state_file_is_refused_and_nothing_is_sent() {
     }
     fs::write(&file, good).unwrap();
     assert_eq!(embedded(&parts, folder.path()).plan().await.unwrap().counts().changed, 500);
+}
+
+#[tokio::test]
+async fn f10_a_state_of_a_newer_version_is_refused_and_nothing_is_sent() {
+    let parts = Parts::of(numbered(10, 1));
+    let sync = parts.sync();
+    let _ = sync.run().await.unwrap();
+    let writes = parts.destination.writes().len();
+    let mut format = Writer::default();
+    format.u32(FORMAT + 1);
+    let newer = Mutation::Put { table: Table::Meta, key: b"format".to_vec(), value: format.finish() };
+    parts.store.acquire(sync.sync()).await.unwrap().commit(vec![newer]).await.unwrap();
+    parts.source.replace(vec![numbered(10, 2)]);
+    let failure = sync.run().await.unwrap_err();
+    assert_eq!(failure.error.kind(), Kind::StateTooNew, "{failure}");
+    assert!(failure.error.remedy().is_some());
+    assert_eq!(parts.destination.writes().len(), writes);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use rsync_core::arrow::array::{ArrayRef, RecordBatch, StringArray};
+use rsync_core::arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use rsync_core::arrow::datatypes::{DataType, Field, Schema};
 use rsync_core::event::Observer;
 use rsync_core::ids::{RunId, SyncId};
 use rsync_core::memory::{ManualClock, MemoryDestination, MemorySource, SeededRandomness};
@@ -24,6 +25,17 @@ pub(crate) fn batch(rows: &[Row<'_>]) -> RecordBatch {
         ("tier", column(&|row| row.2.map(str::to_owned)), true),
     ])
     .unwrap()
+}
+
+/// The model of these rows, with a flag for those that are gone.
+pub(crate) fn flagged(rows: &[(Row<'_>, bool)]) -> RecordBatch {
+    let plain = batch(&rows.iter().map(|(row, _)| *row).collect::<Vec<_>>());
+    let mut fields = plain.schema().fields().to_vec();
+    fields.push(Arc::new(Field::new("gone", DataType::Boolean, true)));
+    let mut columns = plain.columns().to_vec();
+    let flags: BooleanArray = rows.iter().map(|(_, gone)| gone.then_some(true)).collect();
+    columns.push(Arc::new(flags) as ArrayRef);
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
 
 /// `n` rows `k0`, `k1`, … whose name ends in `version`.

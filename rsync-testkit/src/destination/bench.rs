@@ -6,66 +6,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arrow::buffer::BooleanBuffer;
 use async_trait::async_trait;
 use rsync_core::capability::{Operation, OperationLimits};
 use rsync_core::clock::{Clock, SystemClock};
 use rsync_core::destination::{
     Checkpoint, Context, Found, KeyFolding, LookupRequest, RemoteSchema, Target, WriteBatch,
 };
-use rsync_core::ids::{BatchId, FieldName, JobToken, RunId};
+use rsync_core::ids::{BatchId, FieldName, JobToken, RemoteId, RunId};
 use rsync_core::outcome::{Receipt, RowOutcome};
 use rsync_core::record::{FieldType, Rows};
 use rsync_core::{Capability, Destination, Error};
 
-use super::evidence::Evidence;
 use super::harness::{Harness, Record, RequestCounts, RequestKind, SampleFields, ServiceFault, ServiceFaults};
 use super::sheet::{Datum, Sheet, same};
+use crate::suite::Evidence;
 
 /// Longest wait for a job, in polls of [`JOB_POLL`].
 const JOB_POLLS: u32 = 600;
 const JOB_POLL: Duration = Duration::from_millis(50);
 
-/// Why a case ended early.
-#[derive(Debug)]
-pub(super) enum Stop {
-    Failed(String),
-    NotApplicable(String),
-}
-
-impl Stop {
-    pub(super) fn failed<T>(why: impl Into<String>) -> Result<T, Self> {
-        Err(Stop::Failed(why.into()))
-    }
-
-    pub(super) fn not_applicable<T>(why: impl Into<String>) -> Result<T, Self> {
-        Err(Stop::NotApplicable(why.into()))
-    }
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Stop::Failed(format!("an error where there should be none: {error:?}"))
-    }
-}
-
-impl From<Box<dyn std::error::Error + Send + Sync>> for Stop {
-    fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
-        Stop::Failed(format!("the harness failed: {error}"))
-    }
-}
-
-/// What a case ends with: a remark, or why it ended early.
-pub(super) type CaseResult = Result<Option<String>, Stop>;
-
-/// Fails the case unless `condition` holds.
-macro_rules! ensure {
-    ($condition:expr, $($why:tt)+) => {
-        if !$condition {
-            return $crate::destination::bench::Stop::failed(format!($($why)+));
-        }
-    };
-}
-pub(super) use ensure;
+pub(super) use crate::suite::{CaseResult, Stop, ensure};
 
 /// Whether the records of a write exist already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,12 +70,24 @@ impl<'h> Bench<'h> {
         self.harness.fields()
     }
 
-    /// The limits of `operation`, if the destination has it.
+    /// The limits of `operation` by key, if the destination has it.
     pub(super) fn limits(&self, operation: Operation) -> Result<OperationLimits, Stop> {
-        match self.capability().limits(operation) {
+        match self.by_key(operation) {
             Some(limits) => Ok(limits),
-            None => Stop::not_applicable(format!("the destination does not {}", operation.as_str())),
+            None => Stop::not_applicable(format!("the destination does not {} by key", operation.as_str())),
         }
+    }
+
+    /// The limits of `operation` by record id, if the destination has it.
+    pub(super) fn limits_by_id(&self, operation: Operation) -> Result<OperationLimits, Stop> {
+        match self.capability().limits(operation).filter(|limits| limits.addressing.takes_ids()) {
+            Some(limits) => Ok(limits),
+            None => Stop::not_applicable(format!("the destination does not {} by record id", operation.as_str())),
+        }
+    }
+
+    fn by_key(&self, operation: Operation) -> Option<OperationLimits> {
+        self.capability().limits(operation).filter(|limits| limits.addressing.takes_keys())
     }
 
     /// The operation that writes records of this stage.
@@ -123,8 +96,7 @@ impl<'h> Bench<'h> {
             Stage::New => Operation::Create,
             Stage::Existing => Operation::Update,
         };
-        let capability = self.capability();
-        let found = [Operation::Upsert, other].into_iter().find(|operation| capability.limits(*operation).is_some());
+        let found = [Operation::Upsert, other].into_iter().find(|operation| self.by_key(*operation).is_some());
         found.map_or_else(|| Stop::not_applicable(format!("the destination does not {}", other.as_str())), Ok)
     }
 
@@ -198,6 +170,20 @@ impl<'h> Bench<'h> {
         sheet: &Sheet,
     ) -> Result<Result<Vec<RowOutcome>, Error>, Stop> {
         self.send(self.batch(operation, sheet.rows()?)?).await
+    }
+
+    /// Writes rows to the records with these ids: the rows carry no key.
+    pub(super) async fn write_by_id(
+        &self,
+        operation: Operation,
+        sheet: &Sheet,
+        ids: Vec<RemoteId>,
+    ) -> Result<Result<Vec<RowOutcome>, Error>, Stop> {
+        let rows = sheet.rows()?;
+        let key = rows.schema().index_of(self.target.match_on.as_str());
+        let key = key.map_err(|_| Stop::Failed("the sheet has no key column".into()))?;
+        let rows = rows.clone().with_presence(key, BooleanBuffer::new_unset(rows.len()));
+        self.send(self.batch(operation, rows)?.with_ids(ids)?).await
     }
 
     /// Writes rows that must all be written.
@@ -340,6 +326,18 @@ pub(super) fn is_written(outcome: &RowOutcome) -> bool {
 
 pub(super) fn is_rejected(outcome: &RowOutcome) -> bool {
     matches!(outcome, RowOutcome::Rejected { .. })
+}
+
+/// The ids of records that were just written.
+pub(super) fn ids_of(outcomes: &[RowOutcome]) -> Result<Vec<RemoteId>, Stop> {
+    let id = |outcome: &RowOutcome| match outcome {
+        RowOutcome::Written { remote_id, .. } => remote_id.clone(),
+        _ => None,
+    };
+    match outcomes.iter().map(id).collect() {
+        Some(ids) => Ok(ids),
+        None => Stop::failed("an operation goes by record id, and a write does not tell the ids of its records"),
+    }
 }
 
 /// Job phases are of no interest here: the suite does not crash.

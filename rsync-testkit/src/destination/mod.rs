@@ -22,18 +22,15 @@
 //! | Module | What it holds |
 //! | --- | --- |
 //! | `harness` | what the author of a destination supplies |
-//! | `run`, `report` | the runner and the table it returns |
+//! | `run` | the runner |
 //! | `bench` | the adapter under test, with every answer put on record |
-//! | `evidence` | answers and log lines searched for values that must not be there |
 //! | `sheet` | rows to write, and the comparison with what was stored |
 //! | `cases` | the cases, by subject |
 //! | `simulator` | faults and counts of a service on the test kit's own server |
 
 mod bench;
 mod cases;
-mod evidence;
 mod harness;
-mod report;
 mod run;
 mod sheet;
 mod simulator;
@@ -41,6 +38,7 @@ mod simulator;
 pub use harness::{
     Harness, HarnessResult, Quirks, Record, RequestCounts, RequestKind, SampleFields, ServiceFault, ServiceFaults,
 };
-pub use report::{CaseReport, SuiteReport, Verdict};
 pub use run::{main, run};
 pub use simulator::SimulatorFaults;
+
+pub use crate::suite::{CaseReport, SuiteReport, Verdict};

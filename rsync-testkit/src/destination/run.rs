@@ -1,25 +1,16 @@
 //! The runner.
 
-use std::any::Any;
 use std::future::Future;
-use std::io::Write as _;
-use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use futures::FutureExt;
 use rsync_core::clock::{Randomness, SystemRandomness};
 use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 
-use super::bench::{Bench, CaseResult, Stop};
+use super::bench::Bench;
 use super::cases::{self, Case};
-use super::evidence::{Evidence, LogSearch};
 use super::harness::{Harness, HarnessResult};
-use super::report::{CaseReport, SuiteReport, Verdict};
-
-/// A case that takes longer hangs.
-const CASE_LIMIT: Duration = Duration::from_secs(120);
+use crate::suite::{self, CaseReport, Evidence, LogSearch, SuiteReport, Verdict};
 
 /// Runs the suite as a program: starts the harness, prints the table, and tells the shell whether all is well.
 ///
@@ -30,15 +21,7 @@ const CASE_LIMIT: Duration = Duration::from_secs(120);
 /// # }
 /// ```
 pub fn main<H: Harness>(start: impl Future<Output = HarnessResult<H>>) -> ExitCode {
-    let work = async { HarnessResult::Ok(run(&start.await?).await) };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let report = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(work));
-    let (text, passed) = match report {
-        Ok(report) => (report.to_string(), report.passed()),
-        Err(error) => (format!("the harness did not start: {error}"), false),
-    };
-    let printed = writeln!(std::io::stdout().lock(), "{text}");
-    if passed && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    suite::program(async { HarnessResult::Ok(run(&start.await?).await) })
 }
 
 /// Runs every case that the adapter's capability and the harness allow, one after the other.
@@ -54,7 +37,8 @@ pub async fn run(harness: &dyn Harness) -> SuiteReport {
     let evidence = Evidence::new(needles);
     let logs = Dispatch::new(LogSearch::new(evidence.clone()));
 
-    let mut report = SuiteReport { destination: harness.destination().kind().to_owned(), cases: Vec::new() };
+    let mut report =
+        SuiteReport { subject: format!("the destination `{}`", harness.destination().kind()), cases: Vec::new() };
     for (index, case) in cases::all().enumerate() {
         let verdict =
             run_case(harness, case, &evidence, format!("{canary}-{index}")).with_subscriber(logs.clone()).await;
@@ -80,24 +64,5 @@ async fn run_case(harness: &dyn Harness, case: &Case, evidence: &Evidence, marke
         }
         result
     };
-    let guarded = tokio::time::timeout(CASE_LIMIT, AssertUnwindSafe(work).catch_unwind());
-    let result: CaseResult = match guarded.await {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => {
-            let text = panic_text(&*panic);
-            evidence.search("a panic", text);
-            Stop::failed(format!("a panic: {text}"))
-        }
-        Err(_) => Stop::failed(format!("no end within {} s", CASE_LIMIT.as_secs())),
-    };
-    match result {
-        Ok(remark) => Verdict::Passed(remark),
-        Err(Stop::Failed(why)) => Verdict::Failed(why),
-        Err(Stop::NotApplicable(why)) => Verdict::NotApplicable(why),
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("of no text")
+    suite::verdict(work, evidence).await
 }

@@ -16,7 +16,7 @@ pub mod hubspot;
 mod in_flight;
 mod inspection;
 pub mod journal;
-mod rng;
+pub(crate) mod rng;
 pub mod salesforce;
 pub mod server;
 mod tls;

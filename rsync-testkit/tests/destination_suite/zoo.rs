@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use rsync_core::capability::Operation;
 use rsync_core::clock::{Clock, SystemClock};
 use rsync_core::destination::{Context, Found, LookupRequest, RemoteSchema, Target, WriteBatch};
-use rsync_core::ids::{AccountId, JobToken};
+use rsync_core::ids::{AccountId, JobToken, RemoteId};
 use rsync_core::memory::MemoryDestination;
 use rsync_core::outcome::{Effect, Receipt, RowOutcome};
 use rsync_core::record::{Cell, Rows, Value};
@@ -44,6 +44,8 @@ zoo! {
     CapabilityVaries "D8" "stays the same";
     MissesIsCreated "-" "update changes";
     RepeatsGrow "D3" "twice";
+    MixesUpIds "-" "update by record id";
+    SparesRecordsById "-" "delete by record id";
     TreatsAbsentAsClear "-" "absent field";
     WritesAbsentCells "-" "absent field";
     TakesFirstRowsFields "-" "first row";
@@ -92,6 +94,11 @@ impl Animal {
             Some(Defect::DropsLastRow) if batch.len() > 1 => batch.rows = batch.rows.slice(0, batch.len() - 1),
             Some(Defect::MissesIsCreated) if batch.operation == Operation::Update => {
                 batch.operation = Operation::Upsert;
+            }
+            Some(Defect::MixesUpIds) if batch.operation == Operation::Update => {
+                for id in batch.ids.iter_mut().flatten() {
+                    *id = RemoteId::new(if id.as_str() == "1" { "2" } else { "1" });
+                }
             }
             Some(Defect::TreatsAbsentAsClear) => batch.rows = mask_absent(&batch.rows, true),
             Some(Defect::WritesAbsentCells) => batch.rows = mask_absent(&batch.rows, false),
@@ -314,6 +321,9 @@ impl Destination for Animal {
             {
                 return Ok(Receipt::Settled(vec![RowOutcome::written(Effect::Created, None); 3]));
             }
+        }
+        if self.has(Defect::SparesRecordsById) && batch.operation == Operation::Delete && batch.ids.is_some() {
+            return Ok(Receipt::Settled(vec![RowOutcome::Missing; batch.len()]));
         }
         let sent = self.spoil(batch.clone()).await?;
         let answer = self.inner.write(cx, sent).await;

@@ -7,6 +7,7 @@ use crate::workspace::{TextFile, rust_files};
 
 /// A module may use those above it. Some are not written yet.
 const ORDER: &[&str] = &[
+    "defects",
     "error",
     "ids",
     "secret",
@@ -25,6 +26,7 @@ const ORDER: &[&str] = &[
     "policy",
     "profile",
     "guard",
+    "exit",
     "plan",
     "batch",
     "retry",

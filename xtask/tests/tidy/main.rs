@@ -6,5 +6,7 @@ mod dependencies;
 mod finding;
 mod layers;
 mod manifests;
+mod matrix;
+mod planted;
 mod sources;
 mod workspace;

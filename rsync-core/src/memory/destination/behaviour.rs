@@ -12,13 +12,19 @@ use crate::outcome::{Effect, RowOutcome};
 use crate::record::{Cell, FieldType};
 
 impl MemoryDestination {
-    /// What the engine promises about a batch.
+    /// What the engine promises about a batch. `keys` are record ids where its rows go by id.
     pub(super) fn check_promises(&self, batch: &WriteBatch, keys: &[String], folding: KeyFolding) -> Result<()> {
         let broken = |what: &'static str| Error::new(Kind::Internal, "write", what).with_context("rows", batch.len());
         let Some(limits) = self.capability.limits(batch.operation) else {
             return Err(Error::new(Kind::Unsupported, "write", "the destination does not have this operation")
                 .with_context("operation", batch.operation.as_str()));
         };
+        let addressed =
+            if batch.ids.is_some() { limits.addressing.takes_ids() } else { limits.addressing.takes_keys() };
+        if !addressed {
+            return Err(Error::new(Kind::Unsupported, "write", "the operation does not name records in this way")
+                .with_context("operation", batch.operation.as_str()));
+        }
         if batch.len() > limits.max_rows {
             return Err(
                 broken("the batch has more rows than the operation's limit").with_context("limit", limits.max_rows)
@@ -35,6 +41,14 @@ impl MemoryDestination {
             }
         }
         let mut seen = BTreeSet::new();
+        if batch.ids.is_some()
+            && batch
+                .rows
+                .column_of(batch.target.match_on.as_str())
+                .is_some_and(|keys| (0..batch.len()).any(|row| keys.cell(row) != Cell::Absent))
+        {
+            return Err(broken("a row goes by record id and has a key too"));
+        }
         if keys.iter().any(|key| !seen.insert(folding.folded(key))) {
             return Err(broken("two rows of the batch have the same key"));
         }
@@ -51,12 +65,27 @@ impl MemoryDestination {
         let folding = folding(schema, &batch.target);
         let mut before = (!self.capability.per_row_outcomes).then(|| (table.clone(), state.next_id));
         let mut outcomes = Vec::with_capacity(batch.len());
-        for (row, key) in keys.iter().enumerate() {
-            let outcome = match self.refusal(schema, batch, row, key) {
-                Some(refusal) => refusal,
-                None => apply_row(table, &mut state.next_id, &self.capability, batch, row, key, folding),
+        for (row, name) in keys.iter().enumerate() {
+            let address = match &batch.ids {
+                None => Some(name.clone()),
+                Some(_) => {
+                    table.values().find(|record| record.id.to_string() == *name).map(|record| record.key.clone())
+                }
             };
-            let refused = matches!(outcome, RowOutcome::Rejected { .. } | RowOutcome::Retryable { .. });
+            let outcome = match address {
+                None => RowOutcome::Missing,
+                Some(key) => match self.refusal(schema, batch, row, &key) {
+                    Some(refusal) => refusal,
+                    None => apply_row(table, &mut state.next_id, &self.capability, batch, row, &key, folding),
+                },
+            };
+            let refused = match outcome {
+                RowOutcome::Rejected { .. } | RowOutcome::Retryable { .. } => true,
+                // Of one row there is no neighbour to spare.
+                RowOutcome::Missing => batch.operation == Operation::Update && batch.len() > 1,
+                RowOutcome::Exists => batch.len() > 1,
+                _ => false,
+            };
             if refused && let Some((records, next_id)) = before.take() {
                 *table = records;
                 state.next_id = next_id;
@@ -111,16 +140,11 @@ fn apply_row(
     let folded = folding.folded(key);
     let known = table.get(&folded).map(|record| RemoteId::new(record.id.to_string()));
     match (batch.operation, known) {
-        (Operation::Create, Some(_)) => {
-            return RowOutcome::rejected("EXISTS", Some(batch.target.match_on.clone()), "the record is there already");
-        }
-        (Operation::Update, None) => {
-            return RowOutcome::rejected("MISSING", Some(batch.target.match_on.clone()), "there is no such record");
-        }
-        (Operation::Delete, known) => {
+        (Operation::Create, Some(_)) => return RowOutcome::Exists,
+        (Operation::Update | Operation::Delete, None) => return RowOutcome::Missing,
+        (Operation::Delete, Some(id)) => {
             table.remove(&folded);
-            // What is gone already is as wanted.
-            return known.map_or(RowOutcome::Unchanged, |id| RowOutcome::written(Effect::Updated, Some(id)));
+            return RowOutcome::written(Effect::Unspecified, Some(id));
         }
         _ => {}
     }
@@ -151,6 +175,8 @@ fn apply_row(
 fn whole_batch(outcome: &RowOutcome) -> Error {
     let code = match outcome {
         RowOutcome::Rejected { code, .. } | RowOutcome::Retryable { code, .. } => code.as_str(),
+        RowOutcome::Missing => "MISSING",
+        RowOutcome::Exists => "EXISTS",
         _ => "UNKNOWN",
     };
     Error::new(Kind::Rejected, "write", "the service refused the batch because of one row").with_context("code", code)

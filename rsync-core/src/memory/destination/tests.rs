@@ -77,16 +77,39 @@ async fn operations_respect_what_exists() {
         seen.extend(codes(write(&service, operation, one()).await.unwrap()));
     }
     let id = || Some(RemoteId::new("1"));
-    let key = || Some(FieldName::from("email"));
     let expected = [
-        RowOutcome::rejected("MISSING", key(), "there is no such record"),
+        RowOutcome::Missing,
         RowOutcome::written(Effect::Created, id()),
-        RowOutcome::rejected("EXISTS", key(), "the record is there already"),
+        RowOutcome::Exists,
         RowOutcome::written(Effect::Updated, id()),
-        RowOutcome::written(Effect::Updated, id()),
-        RowOutcome::Unchanged,
+        RowOutcome::written(Effect::Unspecified, id()),
+        RowOutcome::Missing,
     ];
     assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn rows_go_by_record_id_where_the_operation_allows_it() {
+    let service = service();
+    write(&service, Operation::Upsert, rows(&["a", "b"], &[None, None], &[1, 2])).await.unwrap();
+    let absent = || BooleanBuffer::new_unset(2);
+    let keyless =
+        || rows(&["", ""], &[Some("x"), Some("y")], &[0, 0]).with_presence(0, absent()).with_presence(2, absent());
+    let batch = |operation, ids: [&str; 2]| {
+        let batch = WriteBatch::new(BatchId(1), operation, people(), keyless()).unwrap();
+        batch.with_ids(ids.map(RemoteId::new).into()).unwrap()
+    };
+    let cx = Context::new(RunId(1));
+    let receipt = service.write(&cx, batch(Operation::Update, ["2", "7"])).await.unwrap();
+    let updated = RowOutcome::written(Effect::Updated, Some(RemoteId::new("2")));
+    assert_eq!(receipt, Receipt::Settled(vec![updated, RowOutcome::Missing]));
+    assert_eq!((name(&service, "a"), name(&service, "b").as_deref()), (None, Some("x")));
+    service.write(&cx, batch(Operation::Delete, ["1", "7"])).await.unwrap();
+    assert_eq!(service.records("people").keys().collect::<Vec<_>>(), ["b"]);
+    let refused = service.write(&cx, batch(Operation::Upsert, ["1", "2"])).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Unsupported);
+    let twice = service.write(&cx, batch(Operation::Delete, ["2", "2"])).await.unwrap_err();
+    assert_eq!(twice.kind(), Kind::Internal);
 }
 
 #[tokio::test]

@@ -179,7 +179,10 @@ pub(super) async fn reset_before(bench: &Bench<'_>) -> CaseResult {
     let provoked = provoke(bench, &fault, 1).await?;
     called_once(&fault, provoked.requests)?;
     let rejected = match &provoked.answer {
-        Ok(outcomes) => outcomes.iter().any(is_rejected),
+        Ok(outcomes) => {
+            let settled = |o: &RowOutcome| matches!(o, RowOutcome::Missing | RowOutcome::Exists) || is_rejected(o);
+            outcomes.iter().any(settled)
+        }
         Err(error) => error.kind() == Kind::Rejected || error.retry() == Retry::Never,
     };
     ensure!(!rejected, "rows are said to be refused for good: {:?}", provoked.answer);

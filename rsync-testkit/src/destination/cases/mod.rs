@@ -48,6 +48,8 @@ const CASES: &[Case] = cases! {
     "-"   "create makes new records and rejects existing ones" operations::create;
     "-"   "update changes existing records and rejects missing ones" operations::update;
     "-"   "delete removes records, and has nothing against missing ones" operations::delete;
+    "-"   "update by record id changes that record and no other" operations::update_by_id;
+    "-"   "delete by record id removes records, and has nothing against missing ones" operations::delete_by_id;
     "D3"  "the same batch twice changes nothing" operations::replay;
     "-"   "a cleared field becomes empty" nulls::clear;
     "-"   "an absent field keeps its value" nulls::absent;

@@ -84,7 +84,7 @@ pub(super) async fn sliced(bench: &Bench<'_>) -> CaseResult {
 
 pub(super) async fn over_the_limit(bench: &Bench<'_>) -> CaseResult {
     for operation in Operation::ALL {
-        let Some(limits) = bench.capability().limits(operation) else { continue };
+        let Ok(limits) = bench.limits(operation) else { continue };
         if limits.max_rows > 20_000 {
             continue;
         }
@@ -112,7 +112,7 @@ pub(super) async fn not_offered(bench: &Bench<'_>) -> CaseResult {
     let mut tried = 0;
     let before = bench.requests().await?;
     for operation in Operation::ALL {
-        if bench.capability().limits(operation).is_none() {
+        if bench.capability().limits(operation).is_none_or(|limits| !limits.addressing.takes_keys()) {
             let (sheet, _) = bench.sample(operation.as_str(), 1);
             unsupported(operation.as_str(), bench.write(operation, &sheet).await?.err())?;
             tried += 1;

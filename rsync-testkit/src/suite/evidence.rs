@@ -1,4 +1,4 @@
-//! Everything the adapter says, searched for values that must not be there.
+//! Everything that what is under test says, searched for values that must not be there.
 
 use std::fmt::{self, Debug, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 /// Texts that must not appear, and where they did. Clones share the findings.
 #[derive(Clone)]
-pub(super) struct Evidence {
+pub(crate) struct Evidence {
     needles: Arc<Vec<(&'static str, String)>>,
     findings: Arc<Mutex<Vec<String>>>,
     searched: Arc<AtomicU64>,
@@ -20,14 +20,14 @@ pub(super) struct Evidence {
 
 impl Evidence {
     /// Looks for these texts; the name tells what was found without showing it.
-    pub(super) fn new(needles: Vec<(&'static str, String)>) -> Self {
+    pub(crate) fn new(needles: Vec<(&'static str, String)>) -> Self {
         // Very short texts turn up by chance.
         let needles = needles.into_iter().filter(|(_, text)| text.len() >= 5).collect();
         Self { needles: Arc::new(needles), findings: Arc::default(), searched: Arc::default() }
     }
 
     /// Searches `text`, which was said by `speaker`.
-    pub(super) fn search(&self, speaker: &str, text: &str) {
+    pub(crate) fn search(&self, speaker: &str, text: &str) {
         self.searched.fetch_add(1, Ordering::Relaxed);
         for (name, needle) in self.needles.iter() {
             if text.contains(needle.as_str()) {
@@ -41,12 +41,12 @@ impl Evidence {
     }
 
     /// Searches both forms of `Debug`.
-    pub(super) fn search_debug(&self, speaker: &str, value: &(impl Debug + ?Sized)) {
+    pub(crate) fn search_debug(&self, speaker: &str, value: &(impl Debug + ?Sized)) {
         self.search(&format!("the Debug of {speaker}"), &format!("{value:?} {value:#?}"));
     }
 
     /// Searches every text an error has, and those of the errors behind it.
-    pub(super) fn search_error(&self, speaker: &str, error: &Error) {
+    pub(crate) fn search_error(&self, speaker: &str, error: &Error) {
         self.search_debug(speaker, error);
         let mut behind: Option<&dyn std::error::Error> = Some(error);
         let mut depth = 0;
@@ -58,23 +58,23 @@ impl Evidence {
         }
     }
 
-    pub(super) fn findings(&self) -> Vec<String> {
+    pub(crate) fn findings(&self) -> Vec<String> {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn searched(&self) -> u64 {
+    pub(crate) fn searched(&self) -> u64 {
         self.searched.load(Ordering::Relaxed)
     }
 }
 
 /// A tracing subscriber that searches every span and event at every level.
-pub(super) struct LogSearch {
+pub(crate) struct LogSearch {
     evidence: Evidence,
     next_span: AtomicU64,
 }
 
 impl LogSearch {
-    pub(super) fn new(evidence: Evidence) -> Self {
+    pub(crate) fn new(evidence: Evidence) -> Self {
         Self { evidence, next_span: AtomicU64::new(1) }
     }
 

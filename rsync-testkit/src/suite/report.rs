@@ -10,7 +10,7 @@ pub enum Verdict {
     Passed(Option<String>),
     /// Not so, and why.
     Failed(String),
-    /// The adapter's capability or the harness gives nothing to test, and why.
+    /// What is under test or the harness gives nothing to test, and why.
     NotApplicable(String),
 }
 
@@ -18,7 +18,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaseReport {
-    /// Number in the specification, such as `D6`; `-` if it has none.
+    /// Number in the specification, such as `D6` or `T4`; `-` if it has none.
     pub number: &'static str,
     /// What must be true.
     pub name: &'static str,
@@ -30,14 +30,14 @@ pub struct CaseReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SuiteReport {
-    /// [`Destination::kind`](rsync_core::Destination::kind) of the adapter.
-    pub destination: String,
+    /// What was tested, such as ``the destination `hubspot` ``.
+    pub subject: String,
     /// The cases in the order they ran.
     pub cases: Vec<CaseReport>,
 }
 
 impl SuiteReport {
-    /// Whether no case failed. Without working read-back one always does.
+    /// Whether no case failed. If what is stored cannot be seen, one always does.
     pub fn passed(&self) -> bool {
         !self.cases.is_empty() && self.failures().next().is_none()
     }
@@ -54,7 +54,7 @@ impl SuiteReport {
 
 impl fmt::Display for SuiteReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "conformance of the destination `{}`", self.destination)?;
+        writeln!(f, "conformance of {}", self.subject)?;
         for CaseReport { number, name, verdict } in &self.cases {
             let (mark, why) = match verdict {
                 Verdict::Passed(remark) => ("passed", remark.as_deref()),
