@@ -47,17 +47,21 @@ async fn f16_f17_a_terminated_read_applies_nothing_and_the_next_run_is_complete(
     for moment in 0..MOMENTS {
         place.reset_stats();
         let share = (random.next_u64() % 1_000) as f64 / 1_000.0;
-        // Waits for the reader to come, and a little longer.
+        // Waits for the reader to come, then a little longer, then for the connection that it has at that moment: it
+        // has one to learn the columns and one to read.
+        let reader =
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'rsync'";
         let script = format!(
             "DO $$ BEGIN
                  FOR i IN 1..5000 LOOP
-                     EXIT WHEN EXISTS (SELECT FROM pg_stat_activity
-                         WHERE datname = current_database() AND application_name = 'rsync');
+                     EXIT WHEN EXISTS ({reader});
                      PERFORM pg_sleep(0.001), pg_stat_clear_snapshot();
                  END LOOP;
                  PERFORM pg_sleep({}), pg_stat_clear_snapshot();
-                 PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
-                     WHERE datname = current_database() AND application_name = 'rsync';
+                 FOR i IN 1..300 LOOP
+                     EXIT WHEN (SELECT count(pg_terminate_backend(pid)) FROM ({reader}) AS reader) > 0;
+                     PERFORM pg_sleep(0.001), pg_stat_clear_snapshot();
+                 END LOOP;
              END $$",
             whole.mul_f64(share * 0.4).as_secs_f64()
         );
