@@ -81,10 +81,17 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("of no text")
 }
 
-/// Runs a suite as a program: prints the table, and tells the shell whether all is well.
+/// Runs a suite as a program: prints the table, and tells the shell whether all is well. A test runner that asks for a
+/// list, as it does where the program is a test without a harness, is told of one test.
 pub(crate) fn program(
     suite: impl Future<Output = Result<SuiteReport, Box<dyn std::error::Error + Send + Sync>>>,
 ) -> ExitCode {
+    let asked = |option: &str| std::env::args().any(|argument| argument == option);
+    if asked("--list") {
+        let listed = if asked("--ignored") { "" } else { "suite: test\n" };
+        let printed = std::io::stdout().lock().write_all(listed.as_bytes());
+        return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let report = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(suite));
     let (text, passed) = match report {
