@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use rsync_core::Secret;
 use rsync_core::error::{Error, Kind, Problem, Result};
+use rsync_postgres::Login;
 use serde::{Deserialize, Deserializer};
 
-use crate::address::Address;
 use crate::copy::Limits;
 use crate::form::MAX_PRECISION;
 use crate::source::PostgresSource;
-use crate::tls::{self, Tls};
 use crate::{failure, query};
 
 /// Precision and scale of a `numeric` column that does not declare them itself: `precision` digits in all, of which
@@ -219,16 +218,14 @@ impl Builder {
     pub fn build(self) -> Result<PostgresSource> {
         let config = self.config;
         let mut problems = Vec::new();
-        let address = match &config.connection {
-            Some(url) => Address::parse(url, config.password.as_ref(), config.allow_plaintext),
-            None => Err(vec![Problem::new("connection", "is missing", "give postgres://user@host:5432/database")]),
+        let login = Login {
+            connection: config.connection.as_ref(),
+            password: config.password.as_ref(),
+            allow_plaintext: config.allow_plaintext,
+            root_ca_pem: config.root_ca_pem.as_deref(),
+            carries: "rows",
         };
-        let address = address.map_err(|found| problems.extend(found)).ok();
-        let is_encrypted = address.as_ref().is_some_and(|address| address.is_encrypted);
-        let pem = config.root_ca_pem.as_deref();
-        let tls = if is_encrypted || pem.is_some() { tls::verified(pem) } else { Ok(Tls::Off) };
-        let tls = tls.map(|tls| if is_encrypted { tls } else { Tls::Off });
-        let tls = tls.map_err(|problem| problems.push(problem)).ok();
+        let login = login.read(&mut problems);
         let query = query::single(&config.query).map(str::to_owned).map_err(|found| problems.extend(found)).ok();
         for (column, numeric) in &config.numeric {
             if numeric.precision == 0 || numeric.precision > MAX_PRECISION || numeric.scale > numeric.precision {
@@ -256,7 +253,7 @@ impl Builder {
             problems.push(Problem::new("timeouts.statement_ms", "is beyond PostgreSQL's 24 days", "use less"));
         }
         Error::from_problems(Kind::InvalidConfig, "build the PostgreSQL source", problems)?;
-        let (Some(address), Some(tls), Some(query)) = (address, tls, query) else {
+        let (Some((address, tls)), Some(query)) = (login, query) else {
             return Err(failure::internal("a part of the source is missing and no problem was named"));
         };
         let limits = Limits { rows: config.batch_rows, bytes: config.batch_bytes };

@@ -3,13 +3,10 @@
 //! A server's message can quote cells (`invalid input syntax for type integer: "..."`), so only its code is passed on.
 //! The exception are complaints about the query itself, which name columns, tables and functions.
 
-use std::error::Error as StdError;
-use std::io;
-
 use rsync_core::error::{Error, Kind, Retry};
+use rsync_postgres::{AGAIN, Address, Trouble};
 use tokio_postgres::error::{DbError, ErrorPosition};
 
-use crate::address::Address;
 use crate::copy::CopyError;
 use crate::query::PREFIX;
 
@@ -39,8 +36,6 @@ impl Phase {
         }
     }
 }
-
-const AGAIN: &str = "run the sync again; if it happens every time, see the log of the server";
 
 pub(crate) fn internal(message: &'static str) -> Error {
     Error::new(Kind::Internal, "read the model", message)
@@ -79,61 +74,21 @@ pub(crate) fn classify(phase: Phase, error: &tokio_postgres::Error, address: &Ad
     if let Some(server) = error.as_db_error() {
         return at(of_server(phase, server, address, query), address);
     }
-    let causes = || causes(error);
-    let fail = |kind, retry, message: &str, remedy: &str| {
-        Error::new(kind, phase.operation(), message).with_retry(retry).with_remedy(remedy)
+    let trouble = Trouble::of(error);
+    let (kind, retry) = match trouble {
+        Trouble::Tls(..) | Trouble::NoTls => (Kind::InvalidConfig, Retry::Never),
+        Trouble::Lost(_) => (phase.failed(), Retry::Backoff),
+        Trouble::Login => (Kind::Unauthenticated, Retry::Never),
+        _ => (Kind::Protocol, Retry::Never),
     };
-    let ours = if let Some(tls) = causes().find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-        of_tls(phase, tls)
-    } else if let Some(io) = causes().find_map(|cause| cause.downcast_ref::<io::Error>()) {
-        let message = if phase == Phase::Connect { "no connection" } else { "the connection was lost" };
-        let remedy =
-            if phase == Phase::Connect { "check host, port, network, and whether the server is up" } else { AGAIN };
-        fail(phase.failed(), Retry::Backoff, message, remedy).with_context("cause", io.kind())
-    } else if error.is_closed() {
-        fail(phase.failed(), Retry::Backoff, "the connection was lost", AGAIN)
-    } else {
-        // The library keeps its kinds to itself; its texts are fixed ones.
-        match error.to_string().as_str() {
-            "error performing TLS handshake" => fail(
-                Kind::InvalidConfig,
-                Retry::Never,
-                "the server does not offer TLS",
-                "switch TLS on at the server; sslmode=disable is for a server on this machine",
-            ),
-            "authentication error" | "invalid configuration" => fail(
-                Kind::Unauthenticated,
-                Retry::Never,
-                if address.has_password() { "the login failed" } else { "the server asks for a password" },
-                "check user and password",
-            )
-            .with_context("user", &address.user),
-            _ => fail(Kind::Protocol, Retry::Never, "the server's answer cannot be understood", AGAIN),
-        }
+    let (message, remedy) = trouble.words(phase == Phase::Connect, address);
+    let ours = Error::new(kind, phase.operation(), message).with_retry(retry).with_remedy(remedy);
+    let ours = match trouble {
+        Trouble::Lost(Some(cause)) => ours.with_context("cause", cause),
+        Trouble::Login => ours.with_context("user", &address.user),
+        _ => ours,
     };
     at(ours, address)
-}
-
-fn of_tls(phase: Phase, error: &rustls::Error) -> Error {
-    use rustls::CertificateError as Bad;
-    let (message, remedy) = match error {
-        rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => (
-            "the server's certificate is for another host",
-            "use the host name of the certificate; with hostaddr the address can stay what it is",
-        ),
-        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => (
-            "the server's certificate comes from an authority that is not trusted",
-            "give the authority's certificate as root_ca_pem",
-        ),
-        rustls::Error::InvalidCertificate(_) => (
-            "the server's certificate was refused",
-            "check its dates and this machine's clock, and the authorities of root_ca_pem",
-        ),
-        _ => {
-            ("the server offers no encryption that this library accepts", "TLS 1.2 or later is needed; check the port")
-        }
-    };
-    Error::new(Kind::InvalidConfig, phase.operation(), message).with_remedy(remedy)
 }
 
 fn of_server(phase: Phase, error: &DbError, address: &Address, query: &str) -> Error {
@@ -232,15 +187,4 @@ fn with_place(ours: Error, error: &DbError, query: &str) -> Error {
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
     ours.with_context("line", line).with_context("column", column)
-}
-
-/// The error and its causes, also those inside `io::Error`s, whose `source` skips the error they wrap.
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn StdError + 'static) = *error;
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        }
-    })
 }

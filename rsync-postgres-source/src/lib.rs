@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod address;
 mod column;
 mod config;
 mod copy;
@@ -11,7 +10,6 @@ mod numeric;
 mod query;
 mod session;
 mod source;
-mod tls;
 
 pub use config::{Builder, Numeric, PostgresConfig, Timeouts};
 pub use source::PostgresSource;

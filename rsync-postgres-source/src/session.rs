@@ -13,16 +13,15 @@ use futures::future::join;
 use futures::stream::{BoxStream, StreamExt};
 use futures::{FutureExt, stream};
 use rsync_core::Result;
+use rsync_postgres::{Address, Tls};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::{
     AsyncMessage, CancelToken, Client, Connection, CopyOutStream, Error as PgError, NoTls, Socket, tls,
 };
 
-use crate::address::Address;
 use crate::config::Timeouts;
 use crate::failure::{self, Phase};
-use crate::tls::Tls;
 
 /// How long a dropped session may take to cancel its query and to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);

@@ -10,13 +10,12 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use rsync_core::source::{BatchStream, Extracted, ReadRequest};
 use rsync_core::{Result, Source};
+use rsync_postgres::{Address, Tls};
 
-use crate::address::Address;
 use crate::config::{Builder, Numeric, PostgresConfig, Timeouts};
 use crate::copy::{Decoder, Limits};
 use crate::describe::{Check, Shape};
 use crate::session::Session;
-use crate::tls::Tls;
 use crate::{failure, query};
 
 /// A query on PostgreSQL as a model. See the [crate docs](crate).

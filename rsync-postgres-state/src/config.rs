@@ -7,12 +7,11 @@ use std::time::Duration;
 use rsync_core::Secret;
 use rsync_core::clock::{Clock, SystemClock};
 use rsync_core::error::{Error, Kind, Problem, Result};
+use rsync_postgres::Login;
 
-use crate::address::Address;
 use crate::failure;
 use crate::schema::Schema;
 use crate::store::PostgresStore;
-use crate::tls::{self, Tls};
 
 const LEASE: Duration = Duration::from_secs(60);
 /// A shorter one is lost to any pause; a longer one blocks a sync for too long after a machine is lost.
@@ -120,22 +119,20 @@ impl Builder {
     /// ```
     pub fn build(self) -> Result<PostgresStore> {
         let mut problems = Vec::new();
-        let address = match &self.connection {
-            Some(url) => Address::parse(url, self.password.as_ref(), self.allow_plaintext),
-            None => Err(vec![Problem::new("connection", "is missing", "give postgres://user@host:5432/database")]),
+        let login = Login {
+            connection: self.connection.as_ref(),
+            password: self.password.as_ref(),
+            allow_plaintext: self.allow_plaintext,
+            root_ca_pem: self.root_ca_pem.as_deref(),
+            carries: "state",
         };
-        let address = address.map_err(|found| problems.extend(found)).ok();
-        let is_encrypted = address.as_ref().is_some_and(|address| address.is_encrypted);
-        let pem = self.root_ca_pem.as_deref();
-        let tls = if is_encrypted || pem.is_some() { tls::verified(pem) } else { Ok(Tls::Off) };
-        let tls = tls.map(|tls| if is_encrypted { tls } else { Tls::Off });
-        let tls = tls.map_err(|problem| problems.push(problem)).ok();
+        let login = login.read(&mut problems);
         let schema = Schema::new(&self.schema).map_err(|problem| problems.push(problem)).ok();
         if !LEASES.contains(&self.lease) {
             problems.push(Problem::new("lease", "is not between 1 s and 1 h", "use 60 s if in doubt"));
         }
         Error::from_problems(Kind::InvalidConfig, "build the PostgreSQL state store", problems)?;
-        let (Some(address), Some(tls), Some(schema)) = (address, tls, schema) else {
+        let (Some((address, tls)), Some(schema)) = (login, schema) else {
             return Err(failure::internal("a part of the store is missing and no problem was named"));
         };
         Ok(PostgresStore::new(address, tls, schema, self.lease, self.clock))

@@ -2,13 +2,9 @@
 //!
 //! A server's message can quote keys (`duplicate key value violates ...`), so only its code is passed on.
 
-use std::error::Error as StdError;
-use std::io;
-
 use rsync_core::error::{Error, Kind, Retry};
+use rsync_postgres::{AGAIN, Address, Trouble};
 use tokio_postgres::error::DbError;
-
-use crate::address::Address;
 
 /// During what an error was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +28,6 @@ impl Phase {
         }
     }
 }
-
-const AGAIN: &str = "run the sync again; if it happens every time, see the log of the server";
 
 pub(crate) fn internal(message: &'static str) -> Error {
     Error::new(Kind::Internal, "use the state", message)
@@ -102,58 +96,15 @@ pub(crate) fn classify(phase: Phase, error: &tokio_postgres::Error, address: &Ad
     if let Some(server) = error.as_db_error() {
         return of_server(phase, server, address);
     }
-    let causes = || causes(error);
-    let fail = |message: &str, remedy: &str| {
-        Error::new(Kind::StateStore, phase.operation(), message).with_remedy(remedy).with_retry(Retry::Backoff)
-    };
-    let ours = if let Some(tls) = causes().find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-        of_tls(phase, tls)
-    } else if let Some(io) = causes().find_map(|cause| cause.downcast_ref::<io::Error>()) {
-        match phase {
-            Phase::Connect => fail("no connection", "check host, port, network, and whether the server is up"),
-            _ => fail("the connection was lost", AGAIN),
-        }
-        .with_context("cause", io.kind())
-    } else if error.is_closed() {
-        fail("the connection was lost", AGAIN)
-    } else {
-        // The library keeps its kinds to itself; its texts are fixed ones.
-        match error.to_string().as_str() {
-            "error performing TLS handshake" => fail(
-                "the server does not offer TLS",
-                "switch TLS on at the server; sslmode=disable is for a server on this machine",
-            ),
-            "authentication error" | "invalid configuration" => fail(
-                if address.has_password() { "the login failed" } else { "the server asks for a password" },
-                "check user and password",
-            ),
-            _ => fail("the server's answer cannot be understood", AGAIN),
-        }
-        .with_retry(Retry::Never)
+    let trouble = Trouble::of(error);
+    let (message, remedy) = trouble.words(phase == Phase::Connect, address);
+    let retry = if matches!(trouble, Trouble::Lost(_)) { Retry::Backoff } else { Retry::Never };
+    let ours = Error::new(Kind::StateStore, phase.operation(), message).with_retry(retry).with_remedy(remedy);
+    let ours = match trouble {
+        Trouble::Lost(Some(cause)) => ours.with_context("cause", cause),
+        _ => ours,
     };
     at(ours, address)
-}
-
-fn of_tls(phase: Phase, error: &rustls::Error) -> Error {
-    use rustls::CertificateError as Bad;
-    let (message, remedy) = match error {
-        rustls::Error::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => (
-            "the server's certificate is for another host",
-            "use the host name of the certificate; with hostaddr the address can stay what it is",
-        ),
-        rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => (
-            "the server's certificate comes from an authority that is not trusted",
-            "give the authority's certificate as root_ca_pem",
-        ),
-        rustls::Error::InvalidCertificate(_) => (
-            "the server's certificate was refused",
-            "check its dates and this machine's clock, and the authorities of root_ca_pem",
-        ),
-        _ => {
-            ("the server offers no encryption that this library accepts", "TLS 1.2 or later is needed; check the port")
-        }
-    };
-    Error::new(Kind::StateStore, phase.operation(), message).with_remedy(remedy)
 }
 
 fn of_server(phase: Phase, error: &DbError, address: &Address) -> Error {
@@ -195,15 +146,4 @@ fn of_server(phase: Phase, error: &DbError, address: &Address) -> Error {
     };
     let ours = Error::new(Kind::StateStore, phase.operation(), message).with_retry(retry).with_remedy(remedy);
     at(ours.with_context("sqlstate", code), address)
-}
-
-/// The error and its causes, also those inside `io::Error`s, whose `source` skips the error they wrap.
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn StdError + 'static) = *error;
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        }
-    })
 }

@@ -2,9 +2,9 @@
 
 use rsync_core::Result;
 use rsync_core::error::Problem;
+use rsync_postgres::Address;
 use tokio_postgres::Client;
 
-use crate::address::Address;
 use crate::failure::{self, Phase};
 
 /// What leads from one version of the tables to the next. Their number is the version that this library knows.

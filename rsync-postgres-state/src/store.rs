@@ -10,13 +10,12 @@ use rsync_core::Result;
 use rsync_core::clock::Clock;
 use rsync_core::ids::SyncId;
 use rsync_core::state::{StateSession, StateStore};
+use rsync_postgres::{Address, Tls};
 use tokio::task::JoinHandle;
 
-use crate::address::Address;
 use crate::config::Builder;
 use crate::schema::Schema;
 use crate::session;
-use crate::tls::Tls;
 
 /// State in a schema of a PostgreSQL database, for any number of processes on any number of machines. Clones share it.
 ///

@@ -5,13 +5,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use rsync_core::Result;
+use rsync_postgres::{Address, Tls};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Connection, NoTls, Socket, tls as pg_tls};
 
-use crate::address::Address;
 use crate::failure::{self, Phase};
-use crate::tls::Tls;
 
 /// Until a connection stands, TLS and authentication included.
 const CONNECT: Duration = Duration::from_secs(10);

@@ -10,7 +10,9 @@ use crate::workspace::{Member, Package, Purpose, TextFile, all_rust_files, cargo
 enum Role {
     Core,
     Http,
-    /// Reads models or keeps state: knows core only.
+    /// What sources and stores of one database share.
+    Database,
+    /// Reads models or keeps state.
     Storage,
     Adapter,
     Testkit,
@@ -24,6 +26,7 @@ fn role(name: &str) -> Role {
     match name {
         "rsync-core" => Role::Core,
         "rsync-http" => Role::Http,
+        "rsync-postgres" => Role::Database,
         "rsync-testkit" => Role::Testkit,
         "rsync-examples" | "rsync-benches" | "rsync-defects" => Role::Top,
         "xtask" => Role::Tool,
@@ -37,7 +40,10 @@ fn may_use(user: Role, used: Role, purpose: Purpose) -> bool {
         Role::Top => true,
         Role::Tool | Role::Core => false,
         Role::Testkit => used == Role::Core,
-        Role::Http | Role::Storage => used == Role::Core || (used == Role::Testkit && purpose == Purpose::Dev),
+        Role::Http | Role::Database => used == Role::Core || (used == Role::Testkit && purpose == Purpose::Dev),
+        Role::Storage => {
+            matches!(used, Role::Core | Role::Database) || (used == Role::Testkit && purpose == Purpose::Dev)
+        }
         Role::Adapter => matches!(used, Role::Core | Role::Http) || (used == Role::Testkit && purpose == Purpose::Dev),
     }
 }
@@ -273,7 +279,7 @@ fn limit(name: &str) -> Option<usize> {
         Role::Http | Role::Adapter => Some(184),
         // Above the adapters it has what checks a Salesforce assertion and records log lines.
         Role::Testkit => Some(190),
-        Role::Storage => Some(261),
+        Role::Database | Role::Storage => Some(261),
         Role::Top | Role::Tool => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Encryption of the connection.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rsync_core::error::Problem;
@@ -11,11 +12,20 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How a connection is made.
 #[derive(Clone)]
-pub(crate) enum Tls {
+pub enum Tls {
     /// In clear.
     Off,
     /// The certificate must come from a trusted authority and name the host.
     Verified(MakeRustlsConnect),
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Tls::Off => "Off",
+            Tls::Verified(_) => "Verified",
+        })
+    }
 }
 
 /// Encrypted connections, with these authorities or else with those of the operating system.

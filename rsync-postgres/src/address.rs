@@ -1,5 +1,6 @@
 //! Where the server is, from a connection URL.
 
+use std::fmt;
 use std::time::Duration;
 
 use rsync_core::Secret;
@@ -13,15 +14,19 @@ const KEEPALIVE_RETRIES: u32 = 3;
 
 /// A server, a database and a user.
 #[derive(Clone)]
-pub(crate) struct Address {
+#[non_exhaustive]
+pub struct Address {
     /// Without the password.
     config: tokio_postgres::Config,
     password: Option<Secret>,
-    pub(crate) is_encrypted: bool,
+    /// Whether connections are encrypted.
+    pub is_encrypted: bool,
     /// Hosts and ports, for people.
-    pub(crate) server: String,
-    pub(crate) database: String,
-    pub(crate) user: String,
+    pub server: String,
+    /// The database.
+    pub database: String,
+    /// The user.
+    pub user: String,
 }
 
 /// Parts of a URL may hold pieces of a password in which a character was not encoded, so none is repeated.
@@ -39,6 +44,7 @@ impl Address {
         connection: &Secret,
         password: Option<&Secret>,
         allow_plaintext: bool,
+        carries: &str,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let url = connection.expose();
@@ -83,7 +89,7 @@ impl Address {
             Some("disable") => {
                 problems.push(Problem::new(
                     "connection",
-                    "sslmode=disable would send password and state in clear over the network",
+                    format!("sslmode=disable would send password and {carries} in clear over the network"),
                     "use sslmode=verify-full, or set allow_plaintext if the network is trusted",
                 ));
                 false
@@ -143,7 +149,7 @@ impl Address {
     }
 
     /// All that is needed to connect, with the password.
-    pub(crate) fn config(&self) -> tokio_postgres::Config {
+    pub fn config(&self) -> tokio_postgres::Config {
         let mut config = self.config.clone();
         if let Some(password) = &self.password {
             config.password(password.expose());
@@ -151,8 +157,20 @@ impl Address {
         config
     }
 
-    pub(crate) fn has_password(&self) -> bool {
+    /// Whether there is a password to log in with.
+    pub fn has_password(&self) -> bool {
         self.password.is_some()
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address")
+            .field("server", &self.server)
+            .field("database", &self.database)
+            .field("user", &self.user)
+            .field("encrypted", &self.is_encrypted)
+            .finish_non_exhaustive()
     }
 }
 
@@ -199,7 +217,7 @@ mod tests {
     use super::*;
 
     fn parse(url: &str) -> Result<Address, Vec<Problem>> {
-        Address::parse(&Secret::new(url), None, false)
+        Address::parse(&Secret::new(url), None, false, "rows")
     }
 
     #[test]
@@ -224,10 +242,22 @@ mod tests {
         let address = parse("postgresql://u:p%40%3F@h/d").unwrap();
         assert_eq!(address.config().get_password(), Some("p@?".as_bytes()));
         assert_eq!(address.config.get_password(), Some("".as_bytes()));
-        let plain = Address::parse(&Secret::new("postgres://u@h/d?sslmode=disable"), None, true).unwrap();
+        let plain = Address::parse(&Secret::new("postgres://u@h/d?sslmode=disable"), None, true, "rows").unwrap();
         assert!(!plain.is_encrypted);
-        let apart = Address::parse(&Secret::new("postgres://u:a@h/d"), Some(&Secret::new("b")), false).unwrap();
+        let apart = Address::parse(&Secret::new("postgres://u:a@h/d"), Some(&Secret::new("b")), false, "rows").unwrap();
         assert_eq!(apart.config().get_password(), Some("b".as_bytes()));
+    }
+
+    #[test]
+    fn a_connection_in_clear_names_what_it_would_give_away() {
+        for (carries, cause) in [
+            ("rows", "sslmode=disable would send password and rows in clear over the network"),
+            ("state", "sslmode=disable would send password and state in clear over the network"),
+        ] {
+            let url = Secret::new("postgres://u@h/d?sslmode=disable");
+            let Err(problems) = Address::parse(&url, None, false, carries) else { panic!("{carries}: it was read") };
+            assert_eq!(problems[0].cause, cause);
+        }
     }
 
     #[test]
@@ -244,7 +274,7 @@ mod tests {
             ("postgres://u:canary@h", "there is no database"),
             (
                 "postgres://u@h/d?sslmode=disable",
-                "sslmode=disable would send password and state in clear over the network",
+                "sslmode=disable would send password and rows in clear over the network",
             ),
             ("postgres://u@localhost/d?sslmode=disable&hostaddr=10.0.0.1", "sslmode=disable would send password"),
             ("postgres://u@localhost,h/d?sslmode=disable", "sslmode=disable would send password"),
