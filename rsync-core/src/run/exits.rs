@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::apply::Engine;
+use super::engine::Engine;
 use super::flight::{Flight, Settled};
 use crate::error::Result;
 use crate::ids::KeyHash;

@@ -1,6 +1,8 @@
 //! Planning and applying: the only module that sees all stages and performs effects.
 
+mod answers;
 mod apply;
+mod engine;
 mod exits;
 mod flight;
 mod planning;
