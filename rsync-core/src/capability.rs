@@ -15,11 +15,26 @@ pub enum Operation {
     Update,
     /// Remove the record, in the form the service has for it.
     Delete,
+    /// Add one entry, such as an event or a row of a history. Each call adds one, also for a key that has entries
+    /// already; only the row's [token](crate::destination::WriteBatch::tokens) says that two rows are the same entry.
+    Append,
+    /// Make the record of the key a member of the audience that the target names. A member stays one.
+    AddMember,
+    /// End the membership of the record of the key. The record itself stays as it is.
+    RemoveMember,
 }
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Operation; 4] = [Operation::Upsert, Operation::Create, Operation::Update, Operation::Delete];
+    pub const ALL: [Operation; 7] = [
+        Operation::Upsert,
+        Operation::Create,
+        Operation::Update,
+        Operation::Delete,
+        Operation::Append,
+        Operation::AddMember,
+        Operation::RemoveMember,
+    ];
 
     /// A stable lower-case name.
     pub fn as_str(self) -> &'static str {
@@ -28,7 +43,15 @@ impl Operation {
             Operation::Create => "create",
             Operation::Update => "update",
             Operation::Delete => "delete",
+            Operation::Append => "append",
+            Operation::AddMember => "add_member",
+            Operation::RemoveMember => "remove_member",
         }
+    }
+
+    /// Whether it takes away what a key stood for, so that the key is forgotten once it is done.
+    pub(crate) fn removes(self) -> bool {
+        matches!(self, Operation::Delete | Operation::RemoveMember)
     }
 }
 
@@ -38,7 +61,9 @@ impl Operation {
 pub enum WriteIdempotence {
     /// The key addresses the record, so a second write of the same values changes nothing.
     ByKey,
-    /// The service remembers a token that travels with each row.
+    /// The service remembers a [token](crate::destination::WriteBatch::tokens) that travels with each row, and acts
+    /// once for all rows of one token: for ever, or as long as
+    /// [`token_retention`](OperationLimits::token_retention) says.
     ByToken,
     /// Nothing does: a second send may act twice.
     None,
@@ -80,20 +105,30 @@ pub struct OperationLimits {
     pub max_bytes: Option<usize>,
     /// Whether the operation may be sent again when its fate is unknown.
     pub idempotence: WriteIdempotence,
-    /// How its rows say which record they mean. An upsert or a create always goes by key.
+    /// How its rows say which record they mean. An upsert, a create or an append always goes by key.
     pub addressing: Addressing,
+    /// How long the service remembers a token; `None` if it never forgets one. Only
+    /// [`WriteIdempotence::ByToken`] has a use for it.
+    pub token_retention: Option<Duration>,
 }
 
 impl OperationLimits {
     /// Limits of `max_rows` a call, no byte limit, rows by key.
     pub fn new(max_rows: usize, idempotence: WriteIdempotence) -> Self {
-        Self { max_rows, max_bytes: None, idempotence, addressing: Addressing::ByKey }
+        Self { max_rows, max_bytes: None, idempotence, addressing: Addressing::ByKey, token_retention: None }
     }
 
     /// Sets how rows say which record they mean.
     #[must_use]
     pub fn with_addressing(mut self, addressing: Addressing) -> Self {
         self.addressing = addressing;
+        self
+    }
+
+    /// Says for how long the service remembers a token. What is in doubt is not sent again after that.
+    #[must_use]
+    pub fn with_token_retention(mut self, retention: Duration) -> Self {
+        self.token_retention = Some(retention);
         self
     }
 
@@ -133,6 +168,12 @@ pub struct Capability {
     pub update: Option<OperationLimits>,
     /// Limits of [`Operation::Delete`].
     pub delete: Option<OperationLimits>,
+    /// Limits of [`Operation::Append`].
+    pub append: Option<OperationLimits>,
+    /// Limits of [`Operation::AddMember`].
+    pub add_member: Option<OperationLimits>,
+    /// Limits of [`Operation::RemoveMember`].
+    pub remove_member: Option<OperationLimits>,
     /// Most keys in one [`lookup`](crate::destination::Destination::lookup); `None` if records cannot be read.
     pub lookup_rows: Option<usize>,
     /// Whether a field can be emptied ([`Cell::Clear`](crate::record::Cell::Clear)).
@@ -156,6 +197,9 @@ impl Capability {
             create: None,
             update: None,
             delete: None,
+            append: None,
+            add_member: None,
+            remove_member: None,
             lookup_rows: None,
             clears_fields: false,
             keeps_absent_fields: false,
@@ -173,6 +217,9 @@ impl Capability {
             Operation::Create => self.create = Some(limits),
             Operation::Update => self.update = Some(limits),
             Operation::Delete => self.delete = Some(limits),
+            Operation::Append => self.append = Some(limits),
+            Operation::AddMember => self.add_member = Some(limits),
+            Operation::RemoveMember => self.remove_member = Some(limits),
         }
         self
     }
@@ -226,6 +273,9 @@ impl Capability {
             Operation::Create => self.create,
             Operation::Update => self.update,
             Operation::Delete => self.delete,
+            Operation::Append => self.append,
+            Operation::AddMember => self.add_member,
+            Operation::RemoveMember => self.remove_member,
         }
     }
 }

@@ -49,6 +49,8 @@ mod defect {
         NewIdemKeyPerAttempt,
         /// A batch with one bad row is given up as a whole.
         PoisonDropsBatch,
+        /// What a read that broke off did not reach counts as gone.
+        TruncatedDeletes,
         /// A failed row is sent again as it was, not as it is.
         StaleReplay,
         /// Rows with one key are all sent, and the last one stays.
@@ -61,7 +63,7 @@ mod defect {
 
     impl Defect {
         /// All of them.
-        pub const ALL: [Defect; 15] = [
+        pub const ALL: [Defect; 16] = [
             Defect::CommitBeforeAck,
             Defect::AnySuccess,
             Defect::ByPosition,
@@ -73,6 +75,7 @@ mod defect {
             Defect::TornCommit,
             Defect::NewIdemKeyPerAttempt,
             Defect::PoisonDropsBatch,
+            Defect::TruncatedDeletes,
             Defect::StaleReplay,
             Defect::DupKeyLastWins,
             Defect::NoReportOnBatchError,

@@ -14,7 +14,8 @@ use async_trait::async_trait;
 
 use crate::capability::{Capability, Operation};
 use crate::error::{Error, Kind, Result};
-use crate::ids::{AccountId, BatchId, FieldName, JobToken, RemoteId, RunId};
+use crate::field_policy::FieldPolicy;
+use crate::ids::{AccountId, BatchId, FieldName, JobToken, RemoteId, RunId, Token};
 use crate::outcome::Receipt;
 use crate::record::{FieldType, Rows, Value, array_of};
 
@@ -82,6 +83,9 @@ pub struct RemoteField {
     pub folding: KeyFolding,
     /// Whether it can be emptied, where the destination [can empty fields](Capability::clears_fields) at all.
     pub clearable: bool,
+    /// The policies that the service carries out by itself in an upsert or update; [`WriteBatch::policies`] asks for
+    /// them. Of [those that it could](FieldPolicy::can_be_native).
+    pub native: Vec<FieldPolicy>,
 }
 
 impl RemoteField {
@@ -95,7 +99,15 @@ impl RemoteField {
             unique: false,
             folding: KeyFolding::Exact,
             clearable: true,
+            native: Vec::new(),
         }
+    }
+
+    /// Adds policies that the service carries out by itself.
+    #[must_use]
+    pub fn with_native(mut self, policies: impl IntoIterator<Item = FieldPolicy>) -> Self {
+        self.native.extend(policies);
+        self
     }
 
     /// Whether a mapped field of type `ty` can be written to it.
@@ -304,11 +316,20 @@ pub struct WriteBatch {
     /// Where.
     pub target: Target,
     /// The rows, at most as many as the operation's limit. Keys are present, not null and distinct, also
-    /// after the destination's own folding; where there are `ids`, they are absent. A delete carries no other field.
+    /// after the destination's own folding. Where there are `ids`, the key is a field like others: present and to be
+    /// written where it changed, absent else, and always absent in a delete. A delete and the two operations of
+    /// audiences carry no other field. Of an append, several rows may have one key.
     pub rows: Rows,
     /// The ids of the records, one a row and distinct, where the rows go by id. The engine only sends them for an
     /// operation whose [`addressing`](crate::capability::OperationLimits::addressing) allows it.
     pub ids: Option<Vec<RemoteId>>,
+    /// What makes it safe to send a row again, one a row and distinct: for an append, and for every operation whose
+    /// idempotence is [`ByToken`](crate::capability::WriteIdempotence::ByToken).
+    pub tokens: Option<Vec<Token>>,
+    /// The fields whose values must not simply replace what the record has, each with a policy that the field's
+    /// description [declares](RemoteField::native). Only in upserts and updates. A field that is not listed is
+    /// overwritten: where it has another policy, the engine has seen to it.
+    pub policies: Vec<(FieldName, FieldPolicy)>,
 }
 
 impl WriteBatch {
@@ -322,7 +343,7 @@ impl WriteBatch {
             return Err(Error::new(Kind::Internal, "make a batch", "the key field is not among the fields")
                 .with_context("field", &target.match_on));
         }
-        Ok(Self { id, operation, target, rows, ids: None })
+        Ok(Self { id, operation, target, rows, ids: None, tokens: None, policies: Vec::new() })
     }
 
     /// Lets the rows go by the ids of their records.
@@ -338,6 +359,28 @@ impl WriteBatch {
         }
         self.ids = Some(ids);
         Ok(self)
+    }
+
+    /// Gives each row its token.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Internal`] unless there is one token a row.
+    pub fn with_tokens(mut self, tokens: Vec<Token>) -> Result<Self> {
+        if tokens.len() != self.rows.len() {
+            return Err(Error::new(Kind::Internal, "make a batch", "there is not one token a row")
+                .with_context("rows", self.rows.len())
+                .with_context("tokens", tokens.len()));
+        }
+        self.tokens = Some(tokens);
+        Ok(self)
+    }
+
+    /// Asks for policies of fields.
+    #[must_use]
+    pub fn with_policies(mut self, policies: Vec<(FieldName, FieldPolicy)>) -> Self {
+        self.policies = policies;
+        self
     }
 
     /// Number of rows.
@@ -491,8 +534,9 @@ pub trait Destination: Debug + Send + Sync + 'static {
     async fn write(&self, cx: &Context, batch: WriteBatch) -> Result<Receipt>;
 
     /// Asks after a job that [`Destination::write`] left pending. Must answer, not hang, also for a job that is
-    /// finished or unknown. `batch` holds the rows of the job in the order of the write, at least their key field:
-    /// services list the results of jobs by key and in any order.
+    /// finished or unknown. `batch` holds rows in the order of the write, at least their key field: services list the
+    /// results of jobs by key and in any order. When a later run asks, rows that left the model are missing from it, and it
+    /// may hold rows that the job never had: those are [`Unknown`](crate::outcome::RowOutcome::Unknown).
     ///
     /// # Errors
     ///

@@ -48,10 +48,17 @@ pub enum Kind {
     StateTooNew,
     /// The stored state belongs to another sync, destination account, object or key.
     StateMismatch,
+    /// The state that the host knows of is gone, was made anew or is an older copy.
+    StateLost,
     /// Another run of the same sync holds the state.
     AlreadyRunning,
     /// The host cancelled the run, or its time was up.
     Cancelled,
+    /// The last run was told, or the sync's window says, to come again later: [`Error::delay`]. Nothing was asked of
+    /// anybody.
+    TooEarly,
+    /// The window of time in which the sync may write is closed.
+    WindowClosed,
     /// The adapter does not offer what was asked of it.
     Unsupported,
     /// A broken assumption inside the library or an adapter.
@@ -77,8 +84,11 @@ impl Kind {
             Kind::StateCorrupt => "state_corrupt",
             Kind::StateTooNew => "state_too_new",
             Kind::StateMismatch => "state_mismatch",
+            Kind::StateLost => "state_lost",
             Kind::AlreadyRunning => "already_running",
             Kind::Cancelled => "cancelled",
+            Kind::TooEarly => "too_early",
+            Kind::WindowClosed => "window_closed",
             Kind::Unsupported => "unsupported",
             Kind::Internal => "internal",
         }

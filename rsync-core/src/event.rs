@@ -51,6 +51,13 @@ pub enum Event {
         /// Who answers for the sync.
         owner: Owner,
     },
+    /// Single rows were kept back; the report has the reasons.
+    RowsHeld {
+        /// Rows.
+        rows: u64,
+        /// Who answers for the sync.
+        owner: Owner,
+    },
     /// Writing began.
     RunStarted,
     /// A batch was handed to the destination.
@@ -97,6 +104,12 @@ pub enum Event {
         stopped: Option<&'static str>,
         /// Who answers for the sync.
         owner: Owner,
+    },
+    /// The run did not begin, because it is too early: the last run was told to wait, or the window is closed. Nothing
+    /// was read or written.
+    RunPostponed {
+        /// How long to wait still, where that is known.
+        left: Option<Duration>,
     },
     /// Planning or writing stopped on an error.
     RunFailed {

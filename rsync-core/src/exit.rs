@@ -1,8 +1,11 @@
 //! What is done about records whose rows left the model.
 
+use crate::capability::Operation;
+use crate::error::Problem;
 use crate::guard::ExitLimit;
 use crate::ids::{ColumnName, FieldName};
 use crate::mapping::Constant;
+use crate::policy::{UpsertPolicy, operation_of};
 
 /// What is done about the record of a row that left the model.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +23,9 @@ pub enum Exit {
     },
     /// The record is removed, in the form the service has for it: deleted, or archived.
     Delete,
+    /// The record is no longer a member of the audience; it stays as it is. Goes with the policy
+    /// [`Audience`](crate::policy::Audience), and nothing else does.
+    RemoveFromAudience,
 }
 
 /// Of which records a sync may dispose.
@@ -66,6 +72,33 @@ impl Exits {
     /// Does `exit` about records within `scope`.
     pub fn new(exit: Exit, scope: Scope) -> Self {
         Self { exit, scope, when: None, limit: ExitLimit::default() }
+    }
+
+    /// Ends the membership of every record that this sync made a member, also of those that were members before: few
+    /// services tell who was. For the others there is
+    /// `Exits::new(Exit::RemoveFromAudience, Scope::CreatedByUs)`.
+    pub fn remove_from_audience() -> Self {
+        Self::new(Exit::RemoveFromAudience, Scope::TouchedByUs)
+    }
+
+    /// What does not go together with `policy`.
+    pub(crate) fn problem_with(&self, policy: &dyn UpsertPolicy) -> Option<Problem> {
+        let removes = self.exit == Exit::RemoveFromAudience;
+        let (cause, fix) = match operation_of(policy) {
+            Some(Operation::Append) => (
+                "entries of a history stay when their row leaves the model",
+                "take the exits away, or choose a policy that writes records",
+            ),
+            Some(Operation::AddMember) if !removes => (
+                "an audience only has members, and this exit would change or remove their records",
+                "end the membership instead: Exits::remove_from_audience()",
+            ),
+            Some(operation) if operation != Operation::AddMember && removes => {
+                ("the policy writes records and makes no members", "choose the policy Audience, or another exit")
+            }
+            _ => return None,
+        };
+        Some(Problem::new("exits", cause, fix))
     }
 
     /// Takes a row for gone if `column` is true or, of another type than boolean, not null. Such a row has its key, so

@@ -1,13 +1,18 @@
 //! Checks of a plan before anything is written.
 
+mod preflight;
+
 use std::fmt::Debug;
 
 use crate::ids::FieldName;
 
+pub use preflight::Preflight;
+
 /// The rows of a model by what would become of them.
 ///
-/// `source_rows = distinct + marked + duplicates + null_keys`, and
-/// `distinct = unchanged + new + changed + in_doubt + unresolved + invalid + skipped`.
+/// `source_rows = distinct + marked + duplicates + merged + null_keys`, and
+/// `distinct = unchanged + new + changed + resent + in_doubt + unresolved + invalid + skipped + held +
+/// rejected + deferred`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -17,6 +22,8 @@ pub struct Counts {
     pub null_keys: u64,
     /// Rows whose key another row has too; all copies count.
     pub duplicates: u64,
+    /// Rows that a [merge](crate::model::Merge) made part of another row of the same key.
+    pub merged: u64,
     /// Rows with a key of their own.
     pub distinct: u64,
     /// Rows of which every field is acknowledged.
@@ -25,6 +32,8 @@ pub struct Counts {
     pub new: u64,
     /// Rows to write that the destination has with other values.
     pub changed: u64,
+    /// Rows to write only because they were asked for ([`Resend`](crate::plan::Resend)); they have not changed.
+    pub resent: u64,
     /// Rows to write because an earlier run does not know what became of them.
     pub in_doubt: u64,
     /// Rows of which an earlier run does not know what became of them, and which the destination cannot take twice.
@@ -33,18 +42,35 @@ pub struct Counts {
     pub invalid: u64,
     /// Rows left out by the policy, or parked.
     pub skipped: u64,
+    /// Rows that wait for a person, by the policy or because their record is another one now.
+    pub held: u64,
+    /// Rows whose match value several records have.
+    pub rejected: u64,
+    /// Of the rows that a [`Preflight`] looked up, those with one record.
+    pub matched: u64,
+    /// Those without a record.
+    pub unmatched: u64,
+    /// Those with several records.
+    pub ambiguous: u64,
+    /// Those with another record than the one their key is bound to.
+    pub rebound: u64,
+    /// Rows that wait for another row to be written.
+    pub deferred: u64,
     /// Rows with a key of their own that the model marks as gone.
     pub marked: u64,
     /// Known keys that the model no longer has or marks as gone, and whose exit is not done yet.
     pub gone: u64,
     /// Of those, records that the run would dispose of.
     pub exits: u64,
+    /// Entries of a history that earlier runs began to send, that the destination has not acknowledged, and that are no
+    /// row of this read: they changed since, or left. No part of the two sums.
+    pub carried: u64,
 }
 
 impl Counts {
     /// Rows to write.
     pub fn to_write(&self) -> u64 {
-        self.new + self.changed + self.in_doubt
+        self.new + self.changed + self.resent + self.in_doubt
     }
 }
 

@@ -13,9 +13,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StringBuilder, new_null_array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Date32Type, Decimal128Type, Field, Float64Type, Int64Type, Schema, TimestampMicrosecondType};
 use siphasher::sip::SipHasher13;
 use siphasher::sip128::SipHasher24;
 use zeroize::Zeroizing;
@@ -23,8 +23,9 @@ use zeroize::Zeroizing;
 use crate::destination::KeyFolding;
 use crate::error::{Error, Kind, Result};
 use crate::ids::{ColumnName, FieldName, KeyHash};
-use crate::mapping::key_column;
+use crate::mapping::{MappedField, key_column};
 use crate::model::column;
+use crate::normalise::{self, Normaliser, normalised};
 use crate::record::{FieldType, Rows};
 
 /// The version of the encoding that is hashed.
@@ -89,7 +90,7 @@ impl HashKey {
         Ok(Self(bytes))
     }
 
-    fn derive(&self, purpose: &str) -> [u8; 16] {
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 16] {
         let hash: u128 = SipHasher24::new_with_key(&self.0).hash(purpose.as_bytes()).into();
         hash.to_le_bytes()
     }
@@ -375,6 +376,20 @@ impl Fingerprints {
         self.row.hash(format!("exit {way}").as_bytes()).max(1)
     }
 
+    /// A hash of how a field is filled.
+    pub(crate) fn rule(&self, rule: &str) -> u64 {
+        self.row.hash(format!("rule {rule}").as_bytes())
+    }
+
+    /// The image of a row that clears all of `fields`, which are those that this was made for.
+    pub(crate) fn cleared(&self, fields: &[MappedField]) -> Result<Vec<u64>> {
+        let schema: Vec<Field> = fields.iter().map(|f| Field::new(f.name.as_str(), f.ty.arrow(), true)).collect();
+        let nulls = schema.iter().map(|field| new_null_array(field.data_type(), 1)).collect();
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(schema)), nulls)
+            .map_err(|e| Error::new(Kind::Internal, "hash a row", "its columns do not fit").with_source(e))?;
+        Ok(self.fields(&Rows::new(batch)?))
+    }
+
     /// A hash of each cell, row after row; 0 for an absent cell, never 0 for another.
     pub(crate) fn fields(&self, rows: &Rows) -> Vec<u64> {
         let mut hashes = Vec::with_capacity(rows.len() * self.fields.len());
@@ -395,12 +410,24 @@ impl Fingerprints {
 pub(crate) struct KeyHasher {
     hasher: SipHasher24,
     columns: Vec<ColumnName>,
+    normalisers: Vec<Normaliser>,
     folding: KeyFolding,
 }
 
 impl KeyHasher {
     pub(crate) fn new(key: &HashKey, columns: &[ColumnName], folding: KeyFolding) -> Self {
-        Self { hasher: SipHasher24::new_with_key(&key.derive("key")), columns: columns.to_vec(), folding }
+        Self {
+            hasher: SipHasher24::new_with_key(&key.derive("key")),
+            columns: columns.to_vec(),
+            normalisers: Vec::new(),
+            folding,
+        }
+    }
+
+    /// Hashes the texts of keys in their normal spelling.
+    pub(crate) fn with_normalisers(mut self, normalisers: &[Normaliser]) -> Self {
+        self.normalisers = normalisers.to_vec();
+        self
     }
 
     /// What the hashes mean, for the state's binding.
@@ -410,7 +437,12 @@ impl KeyHasher {
             KeyFolding::Exact => "exact",
             KeyFolding::CaselessTrimmed => "caseless-trimmed",
         };
-        format!("{} ({folding}, encoding {ENCODING})", columns.join(", "))
+        let mut described = format!("{} ({folding}, encoding {ENCODING}", columns.join(", "));
+        if !self.normalisers.is_empty() {
+            let names = normalise::names(&self.normalisers);
+            described.push_str(&format!(", normalised by {names}, version {}", normalise::VERSION));
+        }
+        described + ")"
     }
 
     /// The key of each row, `None` where a part of it is null or blank.
@@ -425,8 +457,9 @@ impl KeyHasher {
     }
 
     fn hash_columns(&self, columns: &[ArrayRef], n: usize) -> Vec<Option<KeyHash>> {
+        let columns: Vec<ArrayRef> = columns.iter().map(|array| normalised(array, &self.normalisers)).collect();
         let mut usable = vec![true; n];
-        for array in columns {
+        for array in &columns {
             if let Some(nulls) = array.nulls() {
                 usable.iter_mut().zip(nulls).for_each(|(usable, valid)| *usable &= valid);
             }

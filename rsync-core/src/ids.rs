@@ -144,6 +144,19 @@ impl fmt::Display for KeyHash {
     }
 }
 
+impl std::str::FromStr for KeyHash {
+    type Err = Error;
+
+    /// Reads the hash as reports show it.
+    fn from_str(text: &str) -> Result<Self> {
+        let hash = (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        hash.map(Self).ok_or_else(|| {
+            Error::new(Kind::InvalidConfig, "read a key hash", "it is not 32 hexadecimal digits")
+                .with_remedy("give the hash as a report shows it")
+        })
+    }
+}
+
 impl fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyHash({self})")
@@ -208,6 +221,23 @@ impl fmt::Debug for AccountId {
 pub struct JobToken(String);
 
 impl JobToken {
+    /// Wraps a token.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+
+    /// The token as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What tells a service that two rows are the same entry: a keyed hash, 32 hexadecimal digits. It is fixed before the
+/// first attempt, the same in every later one, and tells nothing of the row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(String);
+
+impl Token {
     /// Wraps a token.
     pub fn new(token: impl Into<String>) -> Self {
         Self(token.into())

@@ -1,4 +1,7 @@
-//! Pacing: never more calls in any window than the destination allows, and none while it asks for a pause.
+//! Pacing: never more calls in any window than the destination allows, none while it asks for a pause, and next to none
+//! while it is down.
+
+mod breaker;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,16 +9,73 @@ use std::time::Duration;
 
 use crate::capability::Rate;
 use crate::clock::Clock;
+use crate::error::{Kind, Result};
 
-/// Paces the calls of one or several pipelines. Clones share the window, so that all pipelines that use the same
-/// credentials keep the rate together; give each of them a clone, and the same kind of clock.
+use breaker::Breaker;
+pub(crate) use breaker::Sign;
+
+/// Paces the calls of one or several pipelines, over all their runs. Clones share the window, so that all pipelines that
+/// use the same credentials keep the rate together; give each of them a clone, and the same kind of clock.
+///
+/// They also share what is known of an outage: after [`give_up_after`](crate::retry::RetryPolicy::give_up_after) failed
+/// calls in a row, nobody calls for 60 seconds; then one call at a time is let through until a write is answered.
 #[derive(Clone, Debug)]
-pub struct Limiter(Arc<Mutex<Window>>);
+pub struct Limiter(Arc<Mutex<Window>>, Arc<Mutex<Breaker>>);
+
+/// Leave to make one call; say what came of it. Dropping it says nothing.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    limiter: Limiter,
+    probe: bool,
+}
+
+impl Permit {
+    /// Takes the result of the call: `answered` says what an answer is a sign of.
+    pub(crate) fn settle<T>(self, result: &Result<T>, answered: Sign, now: Duration, give_up_after: u32) {
+        let sign = match result {
+            Ok(_) => answered,
+            Err(error) => match error.kind() {
+                Kind::Unavailable | Kind::Protocol => Sign::Down,
+                Kind::Internal => Sign::None,
+                _ => answered,
+            },
+        };
+        self.limiter.breaker(|breaker| breaker.take(sign, now, give_up_after));
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.probe {
+            self.limiter.breaker(Breaker::release);
+        }
+    }
+}
 
 impl Limiter {
     /// Lets through what `rate` allows; `None` sets no rate. Pauses that the destination asks for are kept either way.
     pub fn new(rate: Option<Rate>) -> Self {
-        Self(Arc::new(Mutex::new(Window::new(rate))))
+        Self(Arc::new(Mutex::new(Window::new(rate))), Arc::default())
+    }
+
+    /// Leave to make a call now, or the moment of the monotonic clock until which the destination is left alone.
+    pub(crate) fn admit(&self, now: Duration) -> Result<Permit, Duration> {
+        let probe = self.breaker(|breaker| breaker.admit(now))?;
+        Ok(Permit { limiter: self.clone(), probe })
+    }
+
+    /// Whether the destination is left alone.
+    pub(crate) fn is_down(&self, now: Duration) -> bool {
+        self.breaker(|breaker| breaker.is_open(now))
+    }
+
+    /// Whether the destination was down and no write has been answered since: one call at a time.
+    pub(crate) fn is_on_trial(&self) -> bool {
+        !self.breaker(|breaker| breaker.is_closed())
+    }
+
+    fn breaker<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        act(&mut self.1.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns when the next call may be made. Dropping the future gives its place back only in time: the slot that it

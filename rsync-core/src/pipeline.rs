@@ -1,7 +1,7 @@
 //! A sync, put together by the host.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::cancel::Cancel;
@@ -10,16 +10,18 @@ use crate::destination::{Destination, Target};
 use crate::error::{Error, Kind, Problem, Result};
 use crate::event::{Observer, Owner};
 use crate::exit::Exits;
-use crate::guard::Guard;
+use crate::guard::{Guard, Preflight};
 use crate::identity::HashKey;
 use crate::ids::SyncId;
+use crate::initial_load::InitialLoad;
 use crate::limit::Limiter;
 use crate::mapping::Mapping;
 use crate::model::Model;
-use crate::policy::{Upsert, UpsertPolicy};
+use crate::policy::{Rebound, Upsert, UpsertPolicy};
 use crate::retry::RetryPolicy;
 use crate::source::Source;
-use crate::state::StateStore;
+use crate::state::{StateMark, StateStore};
+use crate::window::Window;
 
 /// A sync: one model, one mapping, one object at one destination.
 ///
@@ -33,7 +35,10 @@ pub struct Pipeline {
     pub(crate) model: Model,
     pub(crate) mapping: Arc<dyn Mapping>,
     pub(crate) policy: Arc<dyn UpsertPolicy>,
+    pub(crate) rebound: Rebound,
+    pub(crate) preflight: Option<Preflight>,
     pub(crate) exits: Option<Exits>,
+    pub(crate) initial: InitialLoad,
     pub(crate) guards: Vec<Arc<dyn Guard>>,
     pub(crate) destination: Arc<dyn Destination>,
     pub(crate) target: Target,
@@ -44,7 +49,10 @@ pub struct Pipeline {
     pub(crate) randomness: Arc<dyn Randomness>,
     pub(crate) retry: RetryPolicy,
     pub(crate) quota_reserve: f64,
-    pub(crate) limiter: Option<Limiter>,
+    pub(crate) limiter: Limiter,
+    pub(crate) window: Option<Arc<dyn Window>>,
+    /// The state that must be there, and how far it must have come; kept up with the runs.
+    pub(crate) expected: Mutex<Option<StateMark>>,
     pub(crate) cancel: Cancel,
     pub(crate) grace: Duration,
     pub(crate) deadline: Duration,
@@ -61,7 +69,10 @@ impl Pipeline {
             model: None,
             mapping: None,
             policy: Arc::new(Upsert::new()),
+            rebound: Rebound::default(),
+            preflight: None,
             exits: None,
+            initial: InitialLoad::Send,
             guards: Vec::new(),
             destination: None,
             target: None,
@@ -72,6 +83,8 @@ impl Pipeline {
             retry: RetryPolicy::default(),
             quota_reserve: 0.2,
             limiter: None,
+            window: None,
+            expected: None,
             cancel: Cancel::new(),
             grace: Duration::from_secs(25),
             deadline: Duration::from_secs(24 * 3600),
@@ -99,7 +112,10 @@ pub struct PipelineBuilder {
     model: Option<Model>,
     mapping: Option<Arc<dyn Mapping>>,
     policy: Arc<dyn UpsertPolicy>,
+    rebound: Rebound,
+    preflight: Option<Preflight>,
     exits: Option<Exits>,
+    initial: InitialLoad,
     guards: Vec<Arc<dyn Guard>>,
     destination: Option<Arc<dyn Destination>>,
     target: Option<Target>,
@@ -110,6 +126,8 @@ pub struct PipelineBuilder {
     retry: RetryPolicy,
     quota_reserve: f64,
     limiter: Option<Limiter>,
+    window: Option<Arc<dyn Window>>,
+    expected: Option<StateMark>,
     cancel: Cancel,
     grace: Duration,
     deadline: Duration,
@@ -146,9 +164,28 @@ impl PipelineBuilder {
         self
     }
 
+    /// What is done about a row whose key was bound to another record before. Default: [`Rebound::Hold`].
+    pub fn rebound(mut self, rebound: Rebound) -> Self {
+        self.rebound = rebound;
+        self
+    }
+
+    /// Looks up the records of rows that are new before anything is written. Default: the destination finds them when
+    /// it is written to.
+    pub fn preflight(mut self, preflight: Preflight) -> Self {
+        self.preflight = Some(preflight);
+        self
+    }
+
     /// What is done about records whose rows left the model. Default: nothing.
     pub fn exits(mut self, exits: Exits) -> Self {
         self.exits = Some(exits);
+        self
+    }
+
+    /// What the first run does. Default: [`InitialLoad::Send`].
+    pub fn initial_load(mut self, load: InitialLoad) -> Self {
+        self.initial = load;
         self
     }
 
@@ -197,10 +234,25 @@ impl PipelineBuilder {
         self
     }
 
-    /// Keeps a rate together with other pipelines that use the same credentials. Default: each run keeps the rate that
-    /// the destination declares by itself.
+    /// Keeps a rate together with other pipelines that use the same credentials. Default: the pipeline keeps the rate
+    /// that the destination declares by itself, over all its runs.
     pub fn limiter(mut self, limiter: Limiter) -> Self {
         self.limiter = Some(limiter);
+        self
+    }
+
+    /// Writes only while `window` is open. A run that it closes on is [`Stopped`](crate::RunStatus::Stopped), and the
+    /// next one goes on. Default: at any time.
+    pub fn window(mut self, window: impl Window) -> Self {
+        self.window = Some(Arc::new(window));
+        self
+    }
+
+    /// Refuses to plan with another state than the one of `mark`, which the host has kept from the last
+    /// [report](crate::Report::state_mark): with none at all, one that was made anew, or an older copy. Leave it out for
+    /// a sync that never ran. Default: a state that is missing is taken for that of a new sync.
+    pub fn expect_state(mut self, mark: StateMark) -> Self {
+        self.expected = Some(mark);
         self
     }
 
@@ -277,6 +329,18 @@ impl PipelineBuilder {
         if self.exits.as_ref().is_some_and(|exits| !exits.limit.is_sound()) {
             problems.push(Problem::new("exits.at_most", "it is no share", "give a number from 0 to 1, such as 0.05"));
         }
+        problems.extend(self.exits.as_ref().and_then(|exits| exits.problem_with(&*self.policy)));
+        if !self.initial.is_sound() {
+            let fix = "give a number above 0 and up to 1, such as 0.05";
+            problems.push(Problem::new("initial_load", "the share of a canary is no share", fix));
+        }
+        if self.preflight.is_some_and(|preflight| !preflight.is_sound()) {
+            problems.push(Problem::new(
+                "preflight",
+                "a threshold is no share",
+                "give a number from 0 to 1, such as 0.05",
+            ));
+        }
         if !(0.0..=1.0).contains(&self.quota_reserve) {
             problems.push(Problem::new("quota_reserve", "it is no share", "give a number from 0 to 1, such as 0.2"));
         }
@@ -305,14 +369,19 @@ impl PipelineBuilder {
                 model,
                 mapping,
                 policy: self.policy,
+                rebound: self.rebound,
+                preflight: self.preflight,
                 // The limit of exits comes first, so that a hold names it first.
                 guards: self
                     .exits
                     .iter()
                     .map(|exits| Arc::new(exits.limit) as Arc<dyn Guard>)
+                    .chain(self.preflight.map(|preflight| Arc::new(preflight) as Arc<dyn Guard>))
                     .chain(self.guards)
                     .collect(),
                 exits: self.exits,
+                limiter: self.limiter.unwrap_or_else(|| Limiter::new(destination.capability(&target).rate)),
+                initial: self.initial,
                 destination,
                 target,
                 store,
@@ -322,7 +391,8 @@ impl PipelineBuilder {
                 randomness: self.randomness,
                 retry: self.retry,
                 quota_reserve: self.quota_reserve,
-                limiter: self.limiter,
+                window: self.window,
+                expected: Mutex::new(self.expected),
                 cancel: self.cancel,
                 grace: self.grace,
                 deadline: self.deadline,

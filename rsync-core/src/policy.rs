@@ -1,7 +1,14 @@
 //! What to do with a row, given how it differs from what the destination acknowledged.
 //!
-//! [`Upsert`], [`UpdateOnly`] and [`CreateOnly`] say what is written. What becomes of records whose rows left the model
-//! is said apart, by [`Exits`](crate::exit::Exits): a mirror of the model is `Upsert` with exits that delete.
+//! [`Upsert`], [`UpdateOnly`] and [`CreateOnly`] say what is written to records, [`Append`] makes a history of rows, and
+//! [`Audience`] keeps the members of a list. What becomes of records whose rows left the model is said apart, by
+//! [`Exits`](crate::exit::Exits): a mirror of the model is `Upsert` with exits that delete.
+
+mod append;
+mod audience;
+
+pub use append::Append;
+pub use audience::Audience;
 
 use std::fmt::Debug;
 
@@ -34,6 +41,23 @@ pub enum Decision {
     Write(Operation),
     /// Leave it out, for a reason given as a short constant code.
     Skip(&'static str),
+    /// Leave it out and tell the owner of the sync: somebody has to do something about it.
+    Hold(&'static str),
+}
+
+/// What is done about a row of a known key whose record is another one now, where records are matched by another field
+/// than the model's key.
+///
+/// The state remembers to which record each key was written. A key that would go over to another record is most often a
+/// mistake: an e-mail address that was given to somebody else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rebound {
+    /// The row is held, nothing is written for it, and the owner of the sync is told.
+    #[default]
+    Hold,
+    /// The row is written to the record that its match value leads to, and its key is bound to that one.
+    Follow,
 }
 
 /// Which fields of a changed row are sent.
@@ -65,6 +89,20 @@ pub trait UpsertPolicy: Debug + Send + Sync + 'static {
     /// spread, so that each run asks after about an equal share of them. 0: never.
     fn ask_again_every(&self) -> u32 {
         10
+    }
+
+    /// Whether an entry of unknown fate is sent again although nothing makes that safe, so that the destination may
+    /// have it twice.
+    fn resends_in_doubt(&self) -> bool {
+        false
+    }
+}
+
+/// What the policy does with new rows, which tells what kind of policy it is.
+pub(crate) fn operation_of(policy: &dyn UpsertPolicy) -> Option<Operation> {
+    match policy.decide(Change::New) {
+        Decision::Write(operation) => Some(operation),
+        Decision::Skip(_) | Decision::Hold(_) => None,
     }
 }
 
@@ -120,7 +158,8 @@ impl UpsertPolicy for Upsert {
 
 /// Updates records that exist, and makes none.
 ///
-/// A row without a record is skipped with the code `record_missing`. It is sent again when it or the mapping changes,
+/// A row without a record is skipped with the code `record_missing`, or held with
+/// [`quarantining`](UpdateOnly::quarantining). It is sent again when it or the mapping changes,
 /// and else every tenth run, a tenth of such rows in each, so that a record that appears later is found.
 ///
 /// ```
@@ -133,11 +172,12 @@ impl UpsertPolicy for Upsert {
 pub struct UpdateOnly {
     send: SendFields,
     every: u32,
+    quarantines: bool,
 }
 
 impl Default for UpdateOnly {
     fn default() -> Self {
-        Self { send: SendFields::Changed, every: 10 }
+        Self { send: SendFields::Changed, every: 10, quarantines: false }
     }
 }
 
@@ -151,6 +191,13 @@ impl UpdateOnly {
     #[must_use]
     pub fn all_fields(mut self) -> Self {
         self.send = SendFields::All;
+        self
+    }
+
+    /// Holds rows without a record instead of skipping them: every run that has such rows tells the owner.
+    #[must_use]
+    pub fn quarantining(mut self) -> Self {
+        self.quarantines = true;
         self
     }
 
@@ -172,6 +219,7 @@ impl UpsertPolicy for UpdateOnly {
 
     fn decide(&self, change: Change) -> Decision {
         match change {
+            Change::Missing if self.quarantines => Decision::Hold(RECORD_MISSING),
             Change::Missing => Decision::Skip(RECORD_MISSING),
             _ => Decision::Write(Operation::Update),
         }

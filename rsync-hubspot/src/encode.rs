@@ -73,8 +73,8 @@ pub(crate) fn encode(object: &Object, batch: &WriteBatch) -> Result<Encoded> {
     let fold = fold_of(object, match_on, &key_type);
     let by_record_id = batch.ids.is_some() || KeyKind::of(object, match_on) == KeyKind::RecordId;
     let columns: Vec<EncodedColumn<'_>> = (0..schema.fields().len())
-        // The record id is no property that can be set, and what goes by it has no other key.
-        .filter(|index| !(by_record_id && *index == key_index))
+        // The record id is no property that can be set.
+        .filter(|index| !(KeyKind::of(object, match_on) == KeyKind::RecordId && *index == key_index))
         .map(|index| {
             let name = schema.field(index).name().as_str();
             let mut json_name = Vec::with_capacity(name.len() + 3);

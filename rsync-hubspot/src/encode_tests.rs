@@ -7,7 +7,7 @@ use arrow::array::{
 use arrow::buffer::BooleanBuffer;
 use proptest::prelude::*;
 use rsync_core::destination::Target;
-use rsync_core::ids::BatchId;
+use rsync_core::ids::{BatchId, RemoteId};
 use rsync_core::record::Rows;
 use serde_json::{Value as Json, json};
 
@@ -79,6 +79,19 @@ fn operations_address_records_in_their_own_way() {
     let by_id = rows(vec![("hs_object_id", texts([Some("77")])), ("firstname", texts([Some("A")]))]);
     let (json, _) = encode_json("contacts", &batch(Operation::Update, Target::new("contacts", "hs_object_id"), by_id));
     assert_eq!(json, json!({"inputs": [{"id": "77", "objectWriteTraceId": "0", "properties": {"firstname": "A"}}]}));
+
+    // By record id the match field is a property like others, where the row carries it.
+    let moved = rows(vec![("email", texts([Some("new@x.io"), None])), ("firstname", texts([Some("A"), Some("B")]))]);
+    let moved = moved.with_presence(0, BooleanBuffer::from(vec![true, false]));
+    let moved = batch(Operation::Update, Target::new("contacts", "email"), moved);
+    let (json, _) = encode_json("contacts", &moved.with_ids(["77", "78"].map(RemoteId::new).into()).unwrap());
+    assert_eq!(
+        json,
+        json!({"inputs": [
+            {"id": "77", "objectWriteTraceId": "0", "properties": {"email": "new@x.io", "firstname": "A"}},
+            {"id": "78", "objectWriteTraceId": "1", "properties": {"firstname": "B"}},
+        ]})
+    );
 
     let by_property = rows(vec![("ext", Arc::new(Int64Array::from(vec![5])) as ArrayRef)]);
     let (json, encoded) = encode_json("2-77", &batch(Operation::Update, Target::new("2-77", "ext"), by_property));

@@ -6,6 +6,7 @@
 //! | [`adapter`] | parts for the own tests of an adapter |
 //! | [`sim`] | strict local simulators of services |
 //! | [`state`] | the suite that every state store must pass |
+//! | [`kill`] | whole runs over a real state store, in a process that is killed again and again |
 //! | [`simulation`] | pipelines under faults and crashes, in virtual time, with an oracle |
 //! | [`postgres`] | a real PostgreSQL that a test starts by itself |
 //!
@@ -15,6 +16,7 @@
 
 pub mod adapter;
 pub mod destination;
+pub mod kill;
 pub mod postgres;
 pub mod sim;
 pub mod simulation;

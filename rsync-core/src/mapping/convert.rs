@@ -78,6 +78,11 @@ fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     })
 }
 
+/// A text column of any layout, as `Utf8`.
+pub(super) fn text_column(array: &ArrayRef) -> Result<ArrayRef> {
+    cast(array, &DataType::Utf8)
+}
+
 /// Converts a column.
 pub(super) fn convert(array: &ArrayRef, to: FieldType, leniency: Leniency) -> Result<Converted> {
     let array = match array.data_type() {

@@ -10,13 +10,16 @@ use arrow::array::{
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{self, kernels::zip::zip};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::convert::{Converted, Leniency, convert, refusal};
+use super::convert::{Converted, Leniency, convert, refusal, text_column};
 use super::{Mapped, MappedField, Mapping, Reject};
 use crate::destination::RemoteSchema;
 use crate::error::{Error, Kind, Problem, Result};
+use crate::field_policy::FieldPolicy;
 use crate::ids::{ColumnName, FieldName};
-use crate::model::{column, missing_column};
+use crate::model::{column, is_text, missing_column};
+use crate::normalise::{Normaliser, normalised};
 use crate::record::{FieldType, Rows};
 
 /// What a null in the column becomes.
@@ -127,13 +130,17 @@ pub struct FieldRule {
     to: FieldName,
     ty: FieldType,
     null: NullRule,
+    policy: FieldPolicy,
     leniency: Leniency,
+    normalisers: Vec<Normaliser>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Origin {
     Column(ColumnName),
     Constant(Constant),
+    /// Nothing any more.
+    Retired,
 }
 
 impl FieldRule {
@@ -145,7 +152,9 @@ impl FieldRule {
             to: to.into(),
             ty,
             null: NullRule::Keep,
+            policy: FieldPolicy::Overwrite,
             leniency: Leniency::default(),
+            normalisers: Vec::new(),
         }
     }
 
@@ -153,13 +162,43 @@ impl FieldRule {
     pub fn constant(value: impl Into<Constant>, to: impl Into<FieldName>) -> Self {
         let value = value.into();
         let ty = value.ty();
-        Self { from: Origin::Constant(value), to: to.into(), ty, null: NullRule::Keep, leniency: Leniency::default() }
+        Self {
+            from: Origin::Constant(value),
+            to: to.into(),
+            ty,
+            null: NullRule::Keep,
+            policy: FieldPolicy::Overwrite,
+            leniency: Leniency::default(),
+            normalisers: Vec::new(),
+        }
     }
 
     /// Says what a null becomes. Default: [`NullRule::Keep`].
     #[must_use]
     pub fn on_null(mut self, rule: NullRule) -> Self {
         self.null = rule;
+        self
+    }
+
+    /// Changes the spelling of the column's texts, in this order, before anything else is done with them.
+    ///
+    /// ```
+    /// use rsync_core::{FieldRule, FieldType, Normaliser};
+    ///
+    /// let email = FieldRule::column("mail", "email", FieldType::Text)
+    ///     .normalise([Normaliser::Trim, Normaliser::Lowercase]);
+    /// ```
+    #[must_use]
+    pub fn normalise(mut self, normalisers: impl IntoIterator<Item = Normaliser>) -> Self {
+        self.normalisers = normalisers.into_iter().collect();
+        self
+    }
+
+    /// Says what becomes of a value that the field already has at the destination. Default:
+    /// [`FieldPolicy::Overwrite`].
+    #[must_use]
+    pub fn policy(mut self, policy: FieldPolicy) -> Self {
+        self.policy = policy;
         self
     }
 
@@ -194,8 +233,19 @@ impl FieldRule {
     fn source_column(&self) -> Option<ColumnName> {
         match &self.from {
             Origin::Column(column) => Some(column.clone()),
-            Origin::Constant(_) => None,
+            Origin::Constant(_) | Origin::Retired => None,
         }
+    }
+
+    /// Whether values that differ after normalising give values that differ.
+    fn is_one_to_one(&self, input: &SchemaRef) -> bool {
+        // A text has many spellings of one number or day: "7" and "07".
+        let reads_text = |column: &ColumnName| {
+            let field = input.field_with_name(column.as_str());
+            self.ty != FieldType::Text && field.is_ok_and(|field| is_text(field.data_type()))
+        };
+        let Origin::Column(column) = &self.from else { return false };
+        !self.leniency.trim && !self.leniency.round && !reads_text(column)
     }
 
     fn problems(&self, input: &SchemaRef, remote: Option<&RemoteSchema>, problems: &mut Vec<Problem>) {
@@ -204,6 +254,13 @@ impl FieldRule {
             Origin::Column(column) => match input.field_with_name(column.as_str()) {
                 Err(_) => problems.push(missing_column(&at, column, input)),
                 Ok(field) => {
+                    if !self.normalisers.is_empty() && !is_text(field.data_type()) {
+                        problems.push(Problem::new(
+                            &at,
+                            format!("column \"{column}\" is {}, and only texts can be normalised", field.data_type()),
+                            "take normalise away, or make the column a text in the query",
+                        ));
+                    }
                     if let Some((cause, fix)) = refusal(field.data_type(), self.ty, self.leniency) {
                         problems.push(Problem::new(&at, format!("column \"{column}\": {cause}"), fix));
                     }
@@ -214,6 +271,7 @@ impl FieldRule {
                     problems.push(Problem::new(&at, "the constant cannot be represented", "name another constant"));
                 }
             }
+            Origin::Retired => {}
         }
         if let NullRule::Default(value) = &self.null
             && value.as_type(self.ty).is_none()
@@ -245,7 +303,7 @@ impl FieldRule {
         if !field.writable && !field.unique {
             problems.push(read_only(at));
         }
-        if !field.accepts(self.ty) {
+        if !field.accepts(self.ty) && self.from != Origin::Retired {
             problems.push(Problem::new(
                 at,
                 format!("a destination field of type {} takes no {}", field.type_name, self.ty),
@@ -256,7 +314,14 @@ impl FieldRule {
 
     fn apply(&self, input: &RecordBatch) -> Result<Filled> {
         let Converted { mut values, bad } = match &self.from {
-            Origin::Column(name) => convert(&column(input, name)?, self.ty, self.leniency)?,
+            Origin::Retired => Converted { values: new_null_array(&self.ty.arrow(), input.num_rows()), bad: None },
+            Origin::Column(name) => {
+                let mut values = column(input, name)?;
+                if !self.normalisers.is_empty() {
+                    values = normalised(&text_column(&values)?, &self.normalisers);
+                }
+                convert(&values, self.ty, self.leniency)?
+            }
             Origin::Constant(value) => {
                 let one = value.as_type(self.ty).ok_or_else(unplanned)?;
                 let indices = arrow::array::UInt32Array::from(vec![0; input.num_rows()]);
@@ -344,6 +409,33 @@ impl FieldMap {
         self.rules.push(rule);
         self
     }
+
+    /// Empties `field` in the records where this sync wrote it, once, and leaves it alone everywhere else. Without it, a
+    /// field that is no longer mapped stays as it is.
+    ///
+    /// Say it in the change that takes the field out of the mapping: when the state is tidied up, it forgets fields that
+    /// a mapping no longer names. What only a write of unknown fate had set is not known as ours.
+    ///
+    /// ```
+    /// # use rsync_core::{FieldMap, FieldRule, FieldType};
+    /// let mapping = FieldMap::new()
+    ///     .field(FieldRule::column("email", "email", FieldType::Text))
+    ///     .retired("lead_score_v1");
+    /// ```
+    #[must_use]
+    pub fn retired(mut self, field: impl Into<FieldName>) -> Self {
+        let (from, to, ty, null) = (Origin::Retired, field.into(), FieldType::Text, NullRule::Clear);
+        self.rules.push(FieldRule {
+            from,
+            to,
+            ty,
+            null,
+            leniency: Leniency::default(),
+            policy: FieldPolicy::Overwrite,
+            normalisers: Vec::new(),
+        });
+        self
+    }
 }
 
 impl Mapping for FieldMap {
@@ -383,6 +475,11 @@ impl Mapping for FieldMap {
                 ty: rule.ty,
                 from: rule.source_column(),
                 on_null: matches!(rule.from, Origin::Column(_)).then(|| rule.null.clone()),
+                rule: xxh3_64(format!("{rule:?}").as_bytes()),
+                retired: rule.from == Origin::Retired,
+                policy: rule.policy,
+                normalisers: rule.normalisers.clone(),
+                one_to_one: rule.is_one_to_one(input),
             })
             .collect())
     }

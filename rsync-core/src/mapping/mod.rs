@@ -13,7 +13,9 @@ use arrow::datatypes::SchemaRef;
 
 use crate::destination::RemoteSchema;
 use crate::error::Result;
+use crate::field_policy::FieldPolicy;
 use crate::ids::{ColumnName, FieldName};
+use crate::normalise::Normaliser;
 use crate::record::{FieldType, Rows};
 
 pub(crate) use convert::key_column;
@@ -32,12 +34,35 @@ pub struct MappedField {
     pub from: Option<ColumnName>,
     /// What a null becomes; `None` if the field is never null.
     pub on_null: Option<NullRule>,
+    /// A hash of what else decides how it is filled, so that a change of it shows in a plan; 0 where a mapping does not
+    /// say.
+    pub rule: u64,
+    /// Whether it is emptied where this sync wrote it, and left alone elsewhere. Its cells are then all
+    /// [`Clear`](crate::record::Cell::Clear).
+    pub retired: bool,
+    /// What becomes of a value that the field already has.
+    pub policy: FieldPolicy,
+    /// How its texts are normalised before anything else is done with them.
+    pub normalisers: Vec<Normaliser>,
+    /// Whether two texts or numbers of the column that differ, once normalised, always give two values of the field
+    /// that differ. Where records are matched on it and this is false, rows that meet in one value are looked for.
+    pub one_to_one: bool,
 }
 
 impl MappedField {
-    /// A field of that name and type.
+    /// A field of that name and type, not [`one_to_one`](MappedField::one_to_one).
     pub fn new(name: impl Into<FieldName>, ty: FieldType) -> Self {
-        Self { name: name.into(), ty, from: None, on_null: Some(NullRule::Keep) }
+        Self {
+            name: name.into(),
+            ty,
+            from: None,
+            on_null: Some(NullRule::Keep),
+            rule: 0,
+            retired: false,
+            policy: FieldPolicy::Overwrite,
+            normalisers: Vec::new(),
+            one_to_one: false,
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! A service held in memory.
 
 mod behaviour;
+mod entries;
+mod others;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema};
 use async_trait::async_trait;
 
+use self::entries::Entries;
 use super::table::{Record, Stored, Table, column};
 use crate::capability::{Addressing, Capability, Operation, OperationLimits, WriteIdempotence};
 use crate::clock::Clock;
@@ -93,11 +96,25 @@ struct State {
     next_id: u64,
     writes: Vec<WriteCall>,
     faults: BTreeMap<u64, Fault>,
-    jobs: BTreeMap<String, (u32, Vec<RowOutcome>)>,
+    jobs: BTreeMap<String, Job>,
+    job_overlaps: u64,
     in_flight: usize,
     max_in_flight: usize,
     reads: u64,
+    lookups: u64,
+    lookup_faults: BTreeMap<u64, Error>,
+    /// Objects and folded keys of which look-ups find a second record.
+    twins: BTreeSet<(String, String)>,
     quota: Option<Quota>,
+    entries: Entries,
+}
+
+/// A job: its rows by key, and what became of them.
+struct Job {
+    polls: u32,
+    outcomes: BTreeMap<String, RowOutcome>,
+    /// Whether somebody was told its end.
+    told: bool,
 }
 
 /// Counts a write as in flight, also when its future is dropped.
@@ -111,7 +128,8 @@ impl Drop for InFlight<'_> {
 
 impl MemoryDestination {
     /// A service without objects that can do everything: 100 rows a call, writes idempotent by key (creates
-    /// are not), updates and deletes by key or record id, 100 keys a lookup, one outcome a row, 4 calls at once.
+    /// are not), updates and deletes by key or record id, appends by token without end, memberships by key or record id,
+    /// 100 keys a lookup, one outcome a row, 4 calls at once.
     pub fn new() -> Self {
         let by_key = OperationLimits::new(100, WriteIdempotence::ByKey);
         let by_either = by_key.with_addressing(Addressing::ByKeyOrId);
@@ -120,6 +138,9 @@ impl MemoryDestination {
             .with_operation(Operation::Create, OperationLimits::new(100, WriteIdempotence::None))
             .with_operation(Operation::Update, by_either)
             .with_operation(Operation::Delete, by_either)
+            .with_operation(Operation::Append, OperationLimits::new(100, WriteIdempotence::ByToken))
+            .with_operation(Operation::AddMember, by_either)
+            .with_operation(Operation::RemoveMember, by_either)
             .with_lookup(100)
             .with_clears_fields()
             .with_keeps_absent_fields()
@@ -173,14 +194,15 @@ impl MemoryDestination {
         self.with_object(target.object.clone(), schema)
     }
 
-    /// Writes return a job that is still pending for `polls` calls of [`Destination::resume`].
+    /// Writes return a job that is still pending for `polls` calls of [`Destination::resume`]. The job is stored with
+    /// [`Context::checkpoint`] before it is made, where the call is part of a run.
     #[must_use]
     pub fn with_jobs(mut self, polls: u32) -> Self {
         self.jobs = Some(polls);
         self
     }
 
-    /// Makes every write take `latency` on `clock`, whose time also stamps the log of writes.
+    /// Makes every write and look-up take `latency` on `clock`, whose time also stamps the log of writes.
     #[must_use]
     pub fn with_latency(mut self, clock: Arc<dyn Clock>, latency: Duration) -> Self {
         self.clock = Some(clock);
@@ -222,7 +244,7 @@ impl MemoryDestination {
         self.lock().faults.insert(number, fault);
     }
 
-    /// Sets how many calls the account may make and has made. Each write uses one; none is refused for it.
+    /// Sets how many calls the account may make and has made. Each write and look-up uses one; none is refused for it.
     pub fn set_quota(&self, used: u64, limit: u64) {
         self.lock().quota = Some(Quota::new(used, limit));
     }
@@ -260,6 +282,21 @@ impl MemoryDestination {
         table.into_iter().flatten().map(|(_, record)| (record.key.clone(), texts(record))).collect()
     }
 
+    /// The entries that were appended to `object`, oldest first, with their fields as text. Empty fields are left out.
+    pub fn entries(&self, object: &str) -> Vec<BTreeMap<String, String>> {
+        self.lock().entries.of(object).iter().map(texts).collect()
+    }
+
+    /// The tokens of those entries, in the same order; empty for an entry without one.
+    pub fn entry_tokens(&self, object: &str) -> Vec<String> {
+        self.lock().entries.tokens_of(object)
+    }
+
+    /// The folded keys of the members of the audience `object`, whose records are those of the object of the same name.
+    pub fn members(&self, object: &str) -> BTreeSet<String> {
+        self.lock().entries.members(object).clone()
+    }
+
     /// Takes a record away, as if somebody else had deleted it.
     pub fn remove(&self, target: &Target, key: &str) {
         let mut state = self.lock();
@@ -293,6 +330,21 @@ impl MemoryDestination {
         self.lock().reads
     }
 
+    /// Jobs whose end nobody was told.
+    pub fn open_jobs(&self) -> usize {
+        self.lock().jobs.values().filter(|job| !job.told).count()
+    }
+
+    /// How often a job was made for a row on which another open job worked.
+    pub fn job_overlaps(&self) -> u64 {
+        self.lock().job_overlaps
+    }
+
+    /// Forgets all jobs, as services do after some days. What they wrote stays.
+    pub fn forget_jobs(&self) {
+        self.lock().jobs.clear();
+    }
+
     /// Most writes that were ever open at once.
     pub fn max_in_flight(&self) -> usize {
         self.lock().max_in_flight
@@ -300,6 +352,14 @@ impl MemoryDestination {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn take_time(&self) {
+        if let Some(clock) = &self.clock
+            && !self.latency.is_zero()
+        {
+            clock.sleep(self.latency).await;
+        }
     }
 
     fn arrive(&self, cx: &Context, batch: &WriteBatch) -> (u64, InFlight<'_>) {
@@ -323,6 +383,14 @@ fn keys(batch: &WriteBatch) -> Result<Vec<String>> {
         batch.key_text(row, &mut key).map(|()| key)
     };
     (0..batch.len()).map(key).collect()
+}
+
+/// How the rows of a batch name their records: by key, or by record id.
+fn record_names(batch: &WriteBatch) -> Result<Vec<String>> {
+    match &batch.ids {
+        Some(ids) => Ok(ids.iter().map(|id| id.as_str().to_owned()).collect()),
+        None => keys(batch),
+    }
 }
 
 fn folding(schema: &RemoteSchema, target: &Target) -> KeyFolding {
@@ -398,8 +466,20 @@ impl Destination for MemoryDestination {
                 .with_context("keys", request.keys.len())
                 .with_context("limit", limit));
         }
+        let number = {
+            let mut state = self.lock();
+            state.reads += 1;
+            state.lookups += 1;
+            if let Some(quota) = &mut state.quota {
+                quota.used += 1;
+            }
+            state.lookups
+        };
+        self.take_time().await;
         let mut state = self.lock();
-        state.reads += 1;
+        if let Some(error) = state.lookup_faults.remove(&number) {
+            return Err(error);
+        }
         let (schema, table) = state.objects.get(&request.target.object).ok_or_else(|| no_object(&request.target))?;
         let folding = folding(schema, &request.target);
         let keys = request.keys.column_of(request.target.match_on.as_str()).ok_or_else(|| {
@@ -414,6 +494,10 @@ impl Destination for MemoryDestination {
             if let Some(record) = table.get(&folding.folded(&text)) {
                 matches.push(Match { key: row, id: RemoteId::new(record.id.to_string()) });
                 records.push(record);
+                if state.twins.contains(&(request.target.object.clone(), folding.folded(&text))) {
+                    matches.push(Match { key: row, id: RemoteId::new(format!("{}-twin", record.id)) });
+                    records.push(record);
+                }
             }
         }
         let mut fields = Vec::with_capacity(request.fields.len());
@@ -431,10 +515,7 @@ impl Destination for MemoryDestination {
     }
 
     async fn write(&self, cx: &Context, batch: WriteBatch) -> Result<Receipt> {
-        let keys = match &batch.ids {
-            Some(ids) => ids.iter().map(|id| id.as_str().to_owned()).collect(),
-            None => keys(&batch)?,
-        };
+        let keys = record_names(&batch)?;
         let folding = self
             .lock()
             .objects
@@ -447,11 +528,7 @@ impl Destination for MemoryDestination {
         }
 
         let (number, _in_flight) = self.arrive(cx, &batch);
-        if let Some(clock) = &self.clock
-            && !self.latency.is_zero()
-        {
-            clock.sleep(self.latency).await;
-        }
+        self.take_time().await;
         let planned = self.lock().faults.remove(&number);
         let fault = planned.or_else(|| self.fault_fn.as_ref().and_then(|faults| faults(number, &batch)));
         match fault {
@@ -459,7 +536,21 @@ impl Destination for MemoryDestination {
             Some(Fault::UnknownBefore) => return Ok(Receipt::Settled(vec![RowOutcome::Unknown; batch.len()])),
             _ => {}
         }
+        let token = JobToken::new(format!("job-{number}"));
+        if self.jobs.is_some() {
+            match cx.checkpoint(token.clone()).await {
+                Err(error) if error.kind() != Kind::Unsupported => return Err(error),
+                _ => {}
+            }
+        }
         let mut outcomes = self.apply(&batch, &keys)?;
+        if let Some(polls) = self.jobs {
+            let mut state = self.lock();
+            let overlaps = |job: &Job| !job.told && keys.iter().any(|key| job.outcomes.contains_key(key));
+            state.job_overlaps += u64::from(state.jobs.values().any(overlaps));
+            let outcomes = keys.iter().cloned().zip(outcomes.clone()).collect();
+            state.jobs.insert(token.as_str().to_owned(), Job { polls, outcomes, told: false });
+        }
         match fault {
             Some(Fault::FailAfter(error)) => return Err(error),
             Some(Fault::UnknownAfter) => outcomes.fill(RowOutcome::Unknown),
@@ -467,20 +558,22 @@ impl Destination for MemoryDestination {
             Some(Fault::HangAfter) => futures::future::pending().await,
             _ => {}
         }
-        let Some(polls) = self.jobs else { return Ok(Receipt::Settled(outcomes)) };
-        let token = JobToken::new(format!("job-{number}"));
-        self.lock().jobs.insert(token.as_str().to_owned(), (polls, outcomes));
-        Ok(Receipt::Pending(token))
+        Ok(if self.jobs.is_some() { Receipt::Pending(token) } else { Receipt::Settled(outcomes) })
     }
 
-    async fn resume(&self, _cx: &Context, _batch: &WriteBatch, job: JobToken) -> Result<Receipt> {
+    async fn resume(&self, _cx: &Context, batch: &WriteBatch, job: JobToken) -> Result<Receipt> {
+        let keys = record_names(batch)?;
         let mut state = self.lock();
         state.reads += 1;
         match state.jobs.get_mut(job.as_str()) {
             None => Err(Error::new(Kind::NotFound, "resume a job", "the service knows no such job")),
-            Some((0, outcomes)) => Ok(Receipt::Settled(outcomes.clone())),
-            Some((polls, _)) => {
-                *polls -= 1;
+            Some(known) if known.polls == 0 => {
+                known.told = true;
+                let outcome = |key| known.outcomes.get(key).cloned().unwrap_or(RowOutcome::Unknown);
+                Ok(Receipt::Settled(keys.iter().map(outcome).collect()))
+            }
+            Some(known) => {
+                known.polls -= 1;
                 Ok(Receipt::Pending(job))
             }
         }

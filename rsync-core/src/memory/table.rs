@@ -1,11 +1,13 @@
 //! Records of the in-memory destination: owned values, and their way back into Arrow columns.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
 
 use crate::error::{Error, Kind, Result};
+use crate::field_policy::FieldPolicy;
 use crate::record::{FieldType, Value, array_of};
 
 /// The records of one object by folded key.
@@ -44,6 +46,39 @@ impl Stored {
             Value::Date(days) => Stored::Date(*days),
             Value::Timestamp(micros) => Stored::Timestamp(*micros),
             Value::TextList(items) => Stored::TextList(items.iter().map(|item| (*item).to_owned()).collect()),
+        }
+    }
+
+    /// What a field becomes that has `old`.
+    pub(super) fn over(self, old: Option<&Stored>, policy: FieldPolicy) -> Stored {
+        let Some(old) = old.filter(|old| !matches!(old, Stored::Text(text) if text.is_empty())) else { return self };
+        let keeps = match (policy, &self, old) {
+            (FieldPolicy::SetIfEmpty, _, old) => !matches!(old, Stored::TextList(items) if items.is_empty()),
+            (FieldPolicy::Max, new, old) => new.order(old) != Some(Ordering::Greater),
+            (FieldPolicy::Min, new, old) => new.order(old) != Some(Ordering::Less),
+            (FieldPolicy::SetUnion, Stored::TextList(new), Stored::TextList(old)) => {
+                let mut items = old.clone();
+                for item in new {
+                    if !items.contains(item) {
+                        items.push(item.clone());
+                    }
+                }
+                return Stored::TextList(items);
+            }
+            _ => false,
+        };
+        if keeps { old.clone() } else { self }
+    }
+
+    fn order(&self, other: &Stored) -> Option<Ordering> {
+        match (self, other) {
+            (Stored::Integer(a), Stored::Integer(b)) | (Stored::Timestamp(a), Stored::Timestamp(b)) => Some(a.cmp(b)),
+            (Stored::Float(a), Stored::Float(b)) => a.partial_cmp(b),
+            (Stored::Decimal { unscaled: a, scale: s }, Stored::Decimal { unscaled: b, scale: t }) if s == t => {
+                Some(a.cmp(b))
+            }
+            (Stored::Date(a), Stored::Date(b)) => Some(a.cmp(b)),
+            _ => None,
         }
     }
 

@@ -1,25 +1,34 @@
 //! Reads a model once and works out what has to be written.
 
+mod outgoing;
+mod resolve;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::Array as _;
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use xxhash_rust::xxh3::xxh3_64;
 
+use self::outgoing::{Outgoing, without};
+pub(super) use self::outgoing::{change_index, content_hash, row_hash};
+use super::bound::{BoundFrame, Claimed, Contested, bound_twice, match_value_taken};
+use super::carried::{Carried, FoundCarried, is_kept};
+use super::enforce::Enforced;
 use super::exits::{ExitFrame, ExitPlanner, FoundExits, Marked, is_usable};
+use super::options::Chosen;
 use super::reasons::{Reason, Reasons};
-use super::spool::{Spool, SpoolWriter, Work};
-use crate::capability::{Capability, Operation, WriteIdempotence};
+use super::spool::{Spool, SpoolWriter, With, Work};
+use crate::capability::{Capability, Operation};
 use crate::error::Result;
+use crate::field_policy::FieldPolicy;
 use crate::guard::{Counts, FieldChange};
 use crate::identity::{Fingerprints, KeyHasher};
 use crate::ids::{ColumnName, FieldName, KeyHash};
 use crate::mapping::{MappedField, Mapping};
 use crate::model::Model;
 use crate::outcome::Outcome;
-use crate::policy::{Change, Decision, SendFields, UpsertPolicy};
+use crate::policy::{Change, UpsertPolicy};
 use crate::record::{FieldType, Rows};
 use crate::source::Extracted;
 use crate::state::codec::Status;
@@ -41,9 +50,35 @@ pub(crate) struct Frame<'a> {
     pub(crate) matched: Option<KeyHasher>,
     /// The field that is matched on, by its place in the mapping.
     pub(crate) match_index: usize,
+    /// Where the key is not what records are matched on, how its binding to a record is used.
+    pub(crate) bound: Option<BoundFrame>,
     pub(crate) capability: Capability,
+    /// By whom the policy of each field is carried out.
+    pub(crate) enforced: Vec<Enforced>,
+    /// The image of a row that clears every field.
+    pub(crate) cleared: Vec<u64>,
     /// What is done about rows that left the model; `None` for nothing.
     pub(crate) exits: Option<ExitFrame>,
+    /// Known rows that are sent again although they have not changed.
+    pub(crate) chosen: Chosen,
+    /// The fields that a changed definition concerns.
+    pub(crate) concerned: Vec<bool>,
+    /// What the policy does with new rows.
+    pub(crate) operation: Option<Operation>,
+    /// What earlier runs began to send.
+    pub(crate) carried: &'a Carried,
+}
+
+impl Frame<'_> {
+    /// Whether every version of a row is an entry of its own.
+    fn appends(&self) -> bool {
+        self.operation == Some(Operation::Append)
+    }
+
+    /// Whether rows are kept until the destination has settled them.
+    fn keeps(&self) -> bool {
+        self.operation.is_some_and(|operation| is_kept(operation, self.capability.limits(operation)))
+    }
 }
 
 /// What was seen of a known key in this read.
@@ -82,63 +117,27 @@ struct Candidates {
 pub(crate) struct Found {
     pub(crate) counts: Counts,
     pub(crate) field_changes: Vec<FieldChange>,
+    /// Known rows of which a field changes that the changed definition concerns.
+    pub(crate) concerned_rows: u64,
     pub(crate) reasons: Reasons,
     pub(crate) operations: Vec<(Operation, u64)>,
     pub(crate) spool: Spool,
+    /// Rows on which a job of an earlier run works; `None` if there is no such job. They count as in doubt.
+    pub(crate) adopted: Option<Work>,
     /// Keys and row hashes of rows that only have to be remembered.
     pub(crate) settled: Vec<(u128, u64)>,
     pub(crate) exits: FoundExits,
+    pub(crate) carried: FoundCarried,
     pub(crate) hash: u64,
+    /// Which of the known keys the model still has.
+    pub(crate) live: BooleanBuffer,
 }
 
-/// A hash of what is done about one row.
-pub(super) fn content_hash(work: &Work, row: usize) -> u64 {
-    let mut line = [0; 25];
-    line[..16].copy_from_slice(&work.keys[row].to_le_bytes());
-    line[16..24].copy_from_slice(&work.hashes[row].to_le_bytes());
-    line[24] = work.operations[row] as u8;
-    xxh3_64(&line)
-}
-
-/// Rows to be written, and what is counted of them.
-struct Outbox {
-    spool: SpoolWriter,
-    /// New, changed, in doubt.
-    changes: [u64; 3],
-    field_changes: Vec<u64>,
-    operations: HashMap<Operation, u64>,
-    hash: u64,
-}
-
-impl Outbox {
-    fn new(schema: &SchemaRef) -> Result<Self> {
-        let field_changes = vec![0; schema.fields().len()];
-        Ok(Self {
-            spool: SpoolWriter::new(schema, false)?,
-            changes: [0; 3],
-            field_changes,
-            operations: HashMap::new(),
-            hash: 0,
-        })
-    }
-
-    fn push(&mut self, work: &Work, changed: impl Fn(usize, usize) -> bool) -> Result<()> {
-        for row in 0..work.len() {
-            self.changes[match work.changes[row] {
-                Change::Changed => 1,
-                Change::InDoubt => 2,
-                Change::New | Change::Missing | Change::Exists => 0,
-            }] += 1;
-            *self.operations.entry(work.operations[row]).or_default() += 1;
-            if work.changes[row] == Change::Changed {
-                for (field, count) in self.field_changes.iter_mut().enumerate() {
-                    *count += u64::from(changed(row, field));
-                }
-            }
-            // A sum, so that the order in which a source happens to deliver rows does not matter.
-            self.hash = self.hash.wrapping_add(content_hash(work, row));
-        }
-        self.spool.push(work)
+impl Found {
+    /// Takes the rows to be written away; others are to be put in their place.
+    pub(crate) fn take_rows(&mut self) -> Result<Spool> {
+        let none = SpoolWriter::new(&Arc::new(Schema::empty()), With::Nothing).finish()?;
+        Ok(std::mem::replace(&mut self.spool, none))
     }
 }
 
@@ -150,6 +149,7 @@ pub(crate) struct Builder<'a> {
     schema: SchemaRef,
     used: Vec<ColumnName>,
     source_rows: u64,
+    merged: u64,
     null_keys: u64,
     seen: Vec<Seen>,
     fresh: Vec<u128>,
@@ -160,17 +160,25 @@ pub(crate) struct Builder<'a> {
     repeated: HashMap<u128, u64>,
     /// Value that is matched on, and key, where they differ.
     matches: Vec<(u128, u128)>,
+    claimed: Claimed,
     aside: Vec<Aside>,
     reasons: Vec<Reason>,
     reason_ids: HashMap<Reason, u16>,
     candidates: Vec<Candidates>,
     candidate_rows: usize,
-    outbox: Outbox,
+    outgoing: Outgoing<'a>,
+    /// Keys on which a job works, with its operation.
+    jobs: HashMap<u128, Operation>,
+    adopted: Vec<Work>,
     settled: Vec<(u128, u64)>,
+    /// Keys whose row is what an earlier run began to send, with that entry.
+    tied: Vec<(u128, usize, Change)>,
+    /// Images that rows in doubt were sent with, one after the other; only where they are asked for.
+    doubtful: HashMap<u128, Vec<u64>>,
 }
 
 impl<'a> Builder<'a> {
-    pub(crate) fn new(frame: &'a Frame<'a>, known: &'a Acknowledged, state: &'a dyn StateRead) -> Result<Self> {
+    pub(crate) fn new(frame: &'a Frame<'a>, known: &'a Acknowledged, state: &'a dyn StateRead) -> Self {
         let schema: SchemaRef = Arc::new(Schema::new(
             frame
                 .fields
@@ -181,14 +189,15 @@ impl<'a> Builder<'a> {
         let mut used = frame.mapping.columns();
         used.extend(frame.model.columns().cloned());
         used.extend(frame.exits.iter().filter_map(|exits| exits.when().cloned()));
-        Ok(Self {
-            outbox: Outbox::new(&schema)?,
+        Self {
+            outgoing: Outgoing::new(&schema, frame),
             frame,
             known,
             state,
             schema,
             used,
             source_rows: 0,
+            merged: 0,
             null_keys: 0,
             seen: vec![Seen::Nothing; known.len()],
             fresh: Vec::new(),
@@ -196,13 +205,28 @@ impl<'a> Builder<'a> {
             marked: Marked::default(),
             repeated: HashMap::new(),
             matches: Vec::new(),
+            claimed: Claimed::default(),
             aside: Vec::new(),
             reasons: Vec::new(),
             reason_ids: HashMap::new(),
             candidates: Vec::new(),
             candidate_rows: 0,
+            // Rows that are kept are sent again as they were, under their tokens: no job needs to be found.
+            jobs: if frame.keeps() { HashMap::new() } else { known.rows_of_jobs() },
+            adopted: Vec::new(),
             settled: Vec::new(),
-        })
+            tied: Vec::new(),
+            doubtful: HashMap::new(),
+        }
+    }
+
+    /// Looks up what rows in doubt were sent with, where fields are compared with what this sync wrote.
+    pub(crate) async fn load_doubtful(&mut self) -> Result<()> {
+        if self.frame.enforced.contains(&Enforced::ByReading(FieldPolicy::CompareAndSet)) {
+            let names: Vec<FieldName> = self.frame.fields.iter().map(|field| field.name.clone()).collect();
+            self.doubtful = self.known.doubtful(self.state, &names).await?;
+        }
+        Ok(())
     }
 
     /// Takes one batch.
@@ -216,7 +240,8 @@ impl<'a> Builder<'a> {
         let hashes = self.frame.fingerprints.rows(&mapped.rows);
         let marked = self.frame.exits.as_ref().map(|exits| exits.marked(extracted)).transpose()?.flatten();
         let is_marked = |row: usize| marked.as_ref().is_some_and(|marked| marked.value(row));
-        let matched = self.frame.matched.as_ref();
+        // Many entries may be of one record.
+        let matched = self.frame.matched.as_ref().filter(|_| !self.frame.appends());
         let matched = matched.map(|matched| matched.hash_field(&mapped.rows, self.frame.match_index));
         if let Some(matched) = &matched {
             let pairs = (0..n).filter(|row| !is_marked(*row)).filter_map(|row| Some((matched[row]?.0, keys[row]?.0)));
@@ -253,7 +278,8 @@ impl<'a> Builder<'a> {
                         gone_positions.push(position);
                         continue;
                     }
-                    *seen = if settled != hashes[row] || invalid.contains_key(&row) {
+                    let chosen = self.frame.chosen.has(self.known, position);
+                    *seen = if settled != hashes[row] || chosen || invalid.contains_key(&row) {
                         Seen::Elsewhere
                     } else {
                         match self.known.status(position) {
@@ -296,6 +322,12 @@ impl<'a> Builder<'a> {
             self.resolve().await?;
         }
         Ok(())
+    }
+
+    /// Counts rows that became part of others.
+    pub(super) fn fold_away(&mut self, rows: u64) {
+        self.source_rows += rows;
+        self.merged += rows;
     }
 
     fn set_aside(&mut self, key: u128, outcome: Outcome, reason: u16) {
@@ -364,122 +396,6 @@ impl<'a> Builder<'a> {
         Ok(invalid)
     }
 
-    /// Compares candidates with their stored images and spools those that have to be written.
-    async fn resolve(&mut self) -> Result<()> {
-        let candidates = std::mem::take(&mut self.candidates);
-        self.candidate_rows = 0;
-        let positions: Vec<usize> =
-            candidates.iter().flat_map(|c| &c.priors).filter_map(|prior| Some(prior.as_ref()?.position)).collect();
-        let stored = self.known.images(self.state, &positions).await?;
-        let width = self.schema.fields().len();
-        let mut stored = stored.chunks_exact(width);
-        for mut candidates in candidates {
-            let n = candidates.keys.len();
-            let mut changed = vec![true; n * width];
-            let mut changes = vec![Change::New; n];
-            let mut operations = vec![Operation::Upsert; n];
-            let mut kept: Vec<u32> = Vec::with_capacity(n);
-            for row in 0..n {
-                let key = candidates.keys[row];
-                if let Some(prior) = candidates.priors[row] {
-                    let before = stored.next().unwrap_or_default();
-                    let in_doubt = prior.status.is_in_doubt();
-                    let image = &mut candidates.images[row * width..(row + 1) * width];
-                    let mut any = false;
-                    for (field, (new, old)) in image.iter_mut().zip(before).enumerate() {
-                        let differs = *new != 0 && new != old;
-                        changed[row * width + field] = differs;
-                        any |= differs;
-                        // What was sent with unknown fate may have replaced what was acknowledged before, and some
-                        // destinations empty what a row leaves out. A field that is not sent now is then not known
-                        // any more.
-                        if *new == 0 && !in_doubt && self.frame.capability.keeps_absent_fields {
-                            *new = *old;
-                        }
-                    }
-                    changes[row] = match (prior.status, prior.acknowledged) {
-                        (Status::InDoubt | Status::Leaving, _) => Change::InDoubt,
-                        (Status::Exists, _) => Change::Exists,
-                        (Status::Missing, _) if !self.ask_again(prior.position, candidates.hashes[row]) => {
-                            Change::Missing
-                        }
-                        (_, false) => Change::New,
-                        (_, true) => Change::Changed,
-                    };
-                    if changes[row] == Change::Changed && !any {
-                        self.settled.push((key, candidates.hashes[row]));
-                        self.seen[prior.position] = Seen::Unchanged;
-                        continue;
-                    }
-                }
-                match self.frame.policy.decide(changes[row]) {
-                    // Nobody knows whether it was applied, and a second time would count twice.
-                    Decision::Write(operation) if changes[row] == Change::InDoubt && !self.replayable(operation) => {
-                        let fix = "look for the record at the destination; the library cannot tell whether it is there";
-                        let reason = self.reason(Reason::new("fate_unknown", None, fix));
-                        self.set_aside(key, Outcome::InDoubt, reason);
-                    }
-                    Decision::Write(operation) => {
-                        operations[row] = operation;
-                        kept.push(row as u32);
-                    }
-                    Decision::Skip(code) => {
-                        let reason = self.reason(Reason::new(code, None, "nothing; the policy leaves such rows out"));
-                        self.set_aside(key, Outcome::Skipped, reason);
-                    }
-                }
-            }
-            let attempts = candidates.priors.iter().map(|prior| prior.map_or(0, |p| p.attempts)).collect();
-            let mut work = Work {
-                rows: candidates.rows,
-                keys: candidates.keys,
-                hashes: candidates.hashes,
-                images: candidates.images,
-                changes,
-                operations,
-                attempts,
-                ids: None,
-            };
-            if self.frame.capability.keeps_absent_fields && self.frame.policy.send_fields() == SendFields::Changed {
-                work.rows = self.only_changed(work.rows, &work.changes, &changed);
-            }
-            if kept.len() == n {
-                self.outbox.push(&work, |row, field| changed[row * width + field])?;
-            } else if !kept.is_empty() {
-                self.outbox.push(&work.take(&kept)?, |row, field| changed[kept[row] as usize * width + field])?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether it is time to send a row without a record again: it has changed, or its turn has come. Turns are spread
-    /// over the keys, so that every run asks after an equal share.
-    fn ask_again(&self, position: usize, hash: u64) -> bool {
-        let every = u64::from(self.frame.policy.ask_again_every());
-        let turn = |every| self.known.key(position) as u64 % every == self.known.counters.next_run % every;
-        self.known.settled(position) != hash || (every > 0 && turn(every))
-    }
-
-    fn replayable(&self, operation: Operation) -> bool {
-        let limits = self.frame.capability.limits(operation);
-        limits.is_some_and(|limits| limits.idempotence != WriteIdempotence::None)
-    }
-
-    /// Marks fields of changed rows that did not change as absent, but for the field that is matched on.
-    fn only_changed(&self, mut rows: Rows, changes: &[Change], changed: &[bool]) -> Rows {
-        let width = self.schema.fields().len();
-        for field in (0..width).filter(|field| *field != self.frame.match_index) {
-            let present: BooleanBuffer = (0..rows.len())
-                .map(|row| {
-                    (changes[row] != Change::Changed || changed[row * width + field])
-                        && rows.presence(field).is_none_or(|bits| bits.value(row))
-                })
-                .collect();
-            rows = rows.with_presence(field, present);
-        }
-        rows
-    }
-
     /// Ends the read. Rows with a key that another row has too, or that would be matched to the same record as
     /// another row, are taken out.
     pub(crate) async fn finish(mut self) -> Result<Found> {
@@ -487,12 +403,36 @@ impl<'a> Builder<'a> {
         let colliding = self.take_out_repeated_keys();
         planted!(DupKeyLastWins => self.repeated.clear());
         let key_columns = self.key_columns();
+        let contested = self.contested().await?;
         let out = |key: &u128| self.repeated.contains_key(key) || colliding.contains_key(key);
-        let mut outbox = self.outbox;
-        if !self.repeated.is_empty() || !colliding.is_empty() {
-            outbox = without(outbox, &self.schema, self.known, self.state, &out).await?;
+        let mut outgoing = self.outgoing;
+        let mut waiting = Vec::new();
+        if !self.repeated.is_empty() || !colliding.is_empty() || !contested.is_empty() {
+            let match_index = self.frame.match_index;
+            let mut is_out = |work: &Work, row: usize| {
+                let key = work.keys[row];
+                let taken = match work.id(row) {
+                    Some(id) => contested.has_id(id),
+                    None => contested.has_value(work.images[row * work.width() + match_index]),
+                };
+                if taken && !out(&key) {
+                    waiting.push((key, work.by_id(row)));
+                }
+                taken || out(&key)
+            };
+            outgoing = without(outgoing, &self.schema, self.frame, (self.known, self.state), &mut is_out).await?;
         }
-        let spool = outbox.spool.finish()?;
+        self.tied.retain(|(key, ..)| !out(key));
+        self.tied.iter().for_each(|(.., change)| outgoing.count(*change, true));
+        let carried = self.frame.carried.found(self.known, &self.tied.iter().map(|(_, entry, _)| *entry).collect());
+        let spool = outgoing.spool.finish()?;
+        let mut adopted = None;
+        if !self.known.jobs.is_empty() {
+            self.adopted.insert(0, Work::empty(&self.schema)?);
+            let work = Work::concat(&self.adopted)?;
+            let kept: Vec<u32> = (0..work.len() as u32).filter(|row| !out(&work.keys[*row as usize])).collect();
+            adopted = Some(work.take(&kept)?);
+        }
         let planner = ExitPlanner {
             frame: self.frame.exits.as_ref(),
             known: self.known,
@@ -501,10 +441,13 @@ impl<'a> Builder<'a> {
             fingerprints: &self.frame.fingerprints,
             seen: &self.seen,
             matches: &self.matches,
+            chosen: &self.frame.chosen,
+            jobs: &self.jobs,
         };
         let exits = planner.plan(std::mem::take(&mut self.marked)).await?;
 
-        let mut counts = Counts { source_rows: self.source_rows, null_keys: self.null_keys, ..Counts::default() };
+        let (source_rows, merged, null_keys) = (self.source_rows, self.merged, self.null_keys);
+        let mut counts = Counts { source_rows, merged, null_keys, ..Counts::default() };
         let mut reasons = Reasons::default();
         counts.duplicates = self.repeated.values().map(|copies| copies + 1).sum();
         if counts.null_keys > 0 {
@@ -522,13 +465,22 @@ impl<'a> Builder<'a> {
             match aside.outcome {
                 Outcome::Skipped => counts.skipped += 1,
                 Outcome::InDoubt => counts.unresolved += 1,
+                Outcome::Held => counts.held += 1,
                 _ => counts.invalid += 1,
             }
         }
-        let match_field = self.frame.fields[self.frame.match_index].name.to_string();
+        let match_field = &self.frame.fields[self.frame.match_index].name;
+        for (key, by_id) in waiting {
+            let (outcome, reason, count) = match by_id {
+                true => (Outcome::Held, bound_twice(), &mut counts.held),
+                false => (Outcome::Deferred, match_value_taken(match_field), &mut counts.deferred),
+            };
+            reasons.add(outcome, &reason, Some(KeyHash(key)));
+            *count += 1;
+        }
         let collision = Reason::new(
             "match_value_shared",
-            Some(match_field),
+            Some(match_field.to_string()),
             "several rows of the model would be written to one record; match on a field that tells them apart",
         );
         let mut colliding_keys: Vec<&u128> = colliding.keys().filter(|key| !self.repeated.contains_key(key)).collect();
@@ -555,21 +507,52 @@ impl<'a> Builder<'a> {
             }
         }
         self.settled.retain(|(key, _)| !self.repeated.contains_key(key) && !colliding.contains_key(key));
-        [counts.new, counts.changed, counts.in_doubt] = outbox.changes;
+        [counts.new, counts.changed, counts.in_doubt, counts.resent] = outgoing.changes;
         counts.marked += self.marked_fresh.iter().filter(|key| !self.repeated.contains_key(key)).count() as u64;
-        counts.distinct = counts.source_rows - counts.null_keys - counts.duplicates - counts.marked;
+        counts.distinct = counts.source_rows - counts.null_keys - counts.duplicates - counts.merged - counts.marked;
         (counts.gone, counts.exits) = (exits.gone, exits.spool.rows());
-        let mut operations: Vec<(Operation, u64)> = outbox.operations.into_iter().collect();
+        counts.carried = carried.rows;
+        for (operation, rows) in &carried.operations {
+            *outgoing.operations.entry(*operation).or_default() += rows;
+        }
+        let mut operations: Vec<(Operation, u64)> = outgoing.operations.into_iter().collect();
         operations.sort_unstable();
         let field_changes = self
             .frame
             .fields
             .iter()
-            .zip(outbox.field_changes)
+            .zip(outgoing.field_changes)
             .map(|(field, rows)| FieldChange { field: FieldName::clone(&field.name), rows })
             .collect();
-        let hash = outbox.hash.wrapping_add(exits.hash);
-        Ok(Found { counts, field_changes, reasons, operations, spool, settled: self.settled, exits, hash })
+        let mut hash = outgoing.hash.wrapping_add(exits.hash).wrapping_add(carried.hash);
+        if let Some(work) = &adopted {
+            counts.in_doubt += work.len() as u64;
+            hash = (0..work.len()).fold(hash, |hash, row| hash.wrapping_add(content_hash(work, row)));
+        }
+        let live = self.seen.iter().map(|seen| !matches!(seen, Seen::Nothing | Seen::Marked)).collect();
+        let (settled, concerned_rows) = (self.settled, outgoing.concerned_rows);
+        Ok(Found {
+            counts,
+            field_changes,
+            concerned_rows,
+            reasons,
+            operations,
+            spool,
+            adopted,
+            settled,
+            exits,
+            carried,
+            hash,
+            live,
+        })
+    }
+
+    /// Records and values that rows are to be written to and that other rows of the model have.
+    async fn contested(&mut self) -> Result<Contested> {
+        let match_index = self.frame.match_index;
+        let match_field = &self.frame.fields[match_index].name;
+        let claimed = std::mem::take(&mut self.claimed);
+        claimed.contested(self.known, self.state, &self.seen, match_field, match_index).await
     }
 
     fn key_columns(&self) -> String {
@@ -593,40 +576,4 @@ impl<'a> Builder<'a> {
         }
         colliding
     }
-}
-
-/// The same rows but those that are `out`, counted anew.
-async fn without(
-    outbox: Outbox,
-    schema: &SchemaRef,
-    known: &Acknowledged,
-    state: &dyn StateRead,
-    out: &impl Fn(&u128) -> bool,
-) -> Result<Outbox> {
-    let mut kept = Outbox::new(schema)?;
-    for work in outbox.spool.finish()?.read()? {
-        let work = work?;
-        let rows: Vec<u32> = (0..work.len() as u32).filter(|row| !out(&work.keys[*row as usize])).collect();
-        if rows.is_empty() {
-            continue;
-        }
-        let work = if rows.len() == work.len() { work } else { work.take(&rows)? };
-        let positions: Vec<usize> = (0..work.len())
-            .filter(|row| work.changes[*row] == Change::Changed)
-            .filter_map(|row| known.find(KeyHash(work.keys[row])))
-            .collect();
-        let stored = known.images(state, &positions).await?;
-        let width = work.width();
-        let mut before = stored.chunks_exact(width);
-        let mut changed = vec![true; work.len() * width];
-        for row in (0..work.len()).filter(|row| work.changes[*row] == Change::Changed) {
-            let old = before.next().unwrap_or_default();
-            for (field, old) in old.iter().enumerate() {
-                let new = work.images[row * width + field];
-                changed[row * width + field] = new != 0 && new != *old;
-            }
-        }
-        kept.push(&work, |row, field| changed[row * width + field])?;
-    }
-    Ok(kept)
 }

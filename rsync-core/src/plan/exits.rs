@@ -9,14 +9,16 @@ use arrow::compute;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::builder::{RESOLVE_ROWS, Seen, content_hash};
+use super::options::Chosen;
 use super::reasons::{Reason, Reasons};
-use super::spool::{Spool, SpoolWriter, Work};
+use super::spool::{Spool, SpoolWriter, With, Work};
 use crate::capability::{Capability, Operation, WriteIdempotence};
 use crate::destination::RemoteSchema;
 use crate::error::{Error, Kind, Problem, Result};
 use crate::exit::{Exit, Exits, Scope};
+use crate::field_policy::FieldPolicy;
 use crate::identity::Fingerprints;
-use crate::ids::{ColumnName, FieldName, KeyHash, RemoteId};
+use crate::ids::{ColumnName, KeyHash, RemoteId};
 use crate::mapping::MappedField;
 use crate::model::column;
 use crate::outcome::Outcome;
@@ -63,7 +65,11 @@ impl ExitFrame {
     ) -> Result<Self> {
         let mut problems = Vec::new();
         let mut problem = |at: &str, cause: String, fix: &str| problems.push(Problem::new(at, cause, fix));
-        let main = if exits.exit == Exit::Delete { Operation::Delete } else { Operation::Update };
+        let main = match exits.exit {
+            Exit::Delete => Operation::Delete,
+            Exit::RemoveFromAudience => Operation::RemoveMember,
+            Exit::Clear | Exit::Tombstone { .. } => Operation::Update,
+        };
         let addressing = capability.limits(main).map(|limits| limits.addressing);
         let by_id = addressing.filter(|addressing| addressing.takes_ids()).map(|_| main);
         let mut by_key = addressing.filter(|addressing| addressing.takes_keys()).map(|_| main);
@@ -84,11 +90,11 @@ impl ExitFrame {
         }
         let (mut sets, mut clears) = (vec![None; fields.len()], vec![false; fields.len()]);
         match &exits.exit {
-            Exit::Delete => {}
+            Exit::Delete | Exit::RemoveFromAudience => {}
             Exit::Clear => {
                 for (index, field) in fields.iter().enumerate() {
                     let clearable = remote.field(field.name.as_str()).is_none_or(|remote| remote.clearable);
-                    clears[index] = index != match_index && clearable;
+                    clears[index] = index != match_index && clearable && field.policy == FieldPolicy::Overwrite;
                 }
                 if !capability.clears_fields || !clears.contains(&true) {
                     problem("exits", "the destination cannot empty the mapped fields".into(), "choose another exit");
@@ -102,6 +108,11 @@ impl ExitFrame {
                 ),
                 Some(index) if index == match_index => {
                     problem("exits.tombstone", format!("records are matched on \"{field}\""), "mark another field");
+                }
+                Some(index) if fields[index].policy != FieldPolicy::Overwrite => {
+                    let cause =
+                        format!("\"{field}\" is {}, and a mark must replace what is there", fields[index].policy);
+                    problem("exits.tombstone", cause, "mark a field that is overwritten");
                 }
                 Some(index) => {
                     sets[index] = value.as_type(fields[index].ty);
@@ -135,6 +146,7 @@ impl ExitFrame {
         frame.hash = fingerprints.exit(&match &exits.exit {
             Exit::Clear => "clear".to_owned(),
             Exit::Delete => "delete".to_owned(),
+            Exit::RemoveFromAudience => "remove from audience".to_owned(),
             Exit::Tombstone { field, value } => format!("tombstone {field} {value:?}"),
         });
         Ok(frame)
@@ -145,11 +157,11 @@ impl ExitFrame {
         self.exits.when.as_ref()
     }
 
-    /// Mapped fields that an exit should empty and cannot.
-    pub(crate) fn left_as_they_are<'f>(&self, fields: &'f [MappedField]) -> Vec<&'f FieldName> {
+    /// Mapped fields that an exit should empty and cannot, or that are not ours to empty.
+    pub(crate) fn left_as_they_are<'f>(&self, fields: &'f [MappedField]) -> Vec<&'f MappedField> {
         let kept = |(index, _): &(usize, &MappedField)| *index != self.match_index && !self.clears[*index];
         let fields = fields.iter().enumerate().filter(|_| self.exits.exit == Exit::Clear);
-        fields.filter(kept).map(|(_, field)| &field.name).collect()
+        fields.filter(kept).map(|(_, field)| field).collect()
     }
 
     /// The rows that the model marks as gone; `None` if it marks none. A mark that cannot be read is none.
@@ -258,11 +270,15 @@ pub(super) struct ExitPlanner<'a> {
     pub(super) seen: &'a [Seen],
     /// Hashes of the values that the other rows of the model are matched on, ascending.
     pub(super) matches: &'a [(u128, u128)],
+    /// Keys whose exits are sent although they were refused before.
+    pub(super) chosen: &'a Chosen,
+    /// Keys on which a job works.
+    pub(super) jobs: &'a HashMap<u128, Operation>,
 }
 
 impl ExitPlanner<'_> {
     pub(super) async fn plan(&self, marked: Marked) -> Result<FoundExits> {
-        let mut found = Finding::new(self.schema)?;
+        let mut found = Finding::new(self.schema);
         let gone = |position: &usize| matches!(self.seen[*position], Seen::Nothing | Seen::Marked);
         let gone = (0..self.seen.len()).filter(gone);
         let Some(frame) = self.frame else {
@@ -331,8 +347,13 @@ impl ExitPlanner<'_> {
         marked: &Marked,
     ) -> Result<Addressed, (Outcome, Reason)> {
         let skip = |code: &str, fix| Err((Outcome::Skipped, Reason::new(code, None, fix)));
+        if self.jobs.contains_key(&self.known.key(position)) {
+            let fix = "nothing; its turn comes when the job has ended";
+            return Err((Outcome::InDoubt, Reason::new("job_open", None, fix)));
+        }
         let status = self.known.status(position);
-        if status == Status::Rejected && self.known.settled(position) == frame.hash {
+        let parked = status == Status::Rejected && self.known.settled(position) == frame.hash;
+        if parked && !self.chosen.has(self.known, position) {
             return skip("parked", "the destination refused this exit before; dispose of the record by hand");
         }
         if frame.exits.scope == Scope::CreatedByUs && !record.created {
@@ -347,7 +368,7 @@ impl ExitPlanner<'_> {
                 return skip("record_unknown", fix);
             }
         };
-        if status.is_in_doubt() && !frame.replayable(addressed.operation) {
+        if status.is_in_doubt() && !frame.replayable(addressed.operation) && !self.chosen.is_named(position) {
             let fix = "look for the record at the destination; the library cannot tell whether it is there";
             return Err((Outcome::InDoubt, Reason::new("fate_unknown", None, fix)));
         }
@@ -377,7 +398,7 @@ impl ExitPlanner<'_> {
         let width = self.schema.fields().len();
         let positions: Vec<usize> = exits.iter().map(|exit| exit.position).collect();
         let mut images = match frame.exits.exit {
-            Exit::Delete => vec![0; exits.len() * width],
+            Exit::Delete | Exit::RemoveFromAudience => vec![0; exits.len() * width],
             _ => self.known.images(self.state, &positions).await?,
         };
         let in_doubt = |row: usize| self.known.status(positions[row]).is_in_doubt();
@@ -394,7 +415,7 @@ impl ExitPlanner<'_> {
         let hashes = self.fingerprints.fields(&rows);
         let mut kept: Vec<u32> = Vec::with_capacity(exits.len());
         for row in 0..exits.len() {
-            let mut any = frame.exits.exit == Exit::Delete || in_doubt(row);
+            let mut any = exits[row].operation.removes() || in_doubt(row);
             for field in 0..width {
                 let (new, old) = (hashes[row * width + field], &mut images[row * width + field]);
                 any |= new != 0 && new != *old && field != frame.match_index;
@@ -420,6 +441,8 @@ impl ExitPlanner<'_> {
             operations: exits.iter().map(|exit| exit.operation).collect(),
             attempts: positions.iter().map(|position| self.known.prior(*position).attempts).collect(),
             ids: Some(exits.iter().map(|exit| exit.id.as_ref().map(RemoteId::as_str)).collect::<StringArray>()),
+            before: None,
+            mapped: Vec::new(),
         };
         if kept.is_empty() {
             return Ok(());
@@ -503,20 +526,20 @@ struct Finding {
 }
 
 impl Finding {
-    fn new(schema: &SchemaRef) -> Result<Self> {
-        Ok(Self {
+    fn new(schema: &SchemaRef) -> Self {
+        Self {
             gone: 0,
             skipped: 0,
             unresolved: 0,
             reasons: Reasons::default(),
             operations: HashMap::new(),
-            spool: SpoolWriter::new(schema, true)?,
+            spool: SpoolWriter::new(schema, With::Ids),
             settled: Vec::new(),
             forgotten: Vec::new(),
             hash: 0,
             ids: HashSet::new(),
             values: HashSet::new(),
-        })
+        }
     }
 
     fn skip(&mut self, key: u128, reason: &Reason) {

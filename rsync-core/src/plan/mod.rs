@@ -1,24 +1,43 @@
 //! A plan: what a run would do, as a value.
 
+mod blast;
+mod bound;
 mod builder;
+mod carried;
+mod enforce;
 mod exits;
+mod merge;
+mod options;
 mod reasons;
+mod rewrite;
 mod spool;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::capability::Operation;
+use crate::field_policy::FieldPolicy;
 use crate::guard::{Counts, FieldChange};
 use crate::ids::{RunId, SyncId};
+use crate::initial_load::InitialLoad;
 use crate::mapping::MappedField;
+use crate::normalise;
 use crate::state::codec::Binding;
-use crate::state::{Acknowledged, StateSession};
+use crate::state::{Acknowledged, Definition, StateSession};
 
+pub use blast::{BlastRadius, DefinitionChange};
+pub(crate) use blast::{affected, compare};
+pub(crate) use bound::{BoundFrame, Resolution, bound_twice, rebound, resolve};
 pub(crate) use builder::{Builder, Found, Frame};
+pub(crate) use carried::{Carried, FoundCarried, PAGE as OUTBOX_PAGE, Parcel, is_kept};
+pub(crate) use enforce::{Enforced, enforce, reads};
 pub(crate) use exits::{ExitFrame, FoundExits, record_shared};
+pub(crate) use merge::Merger;
+pub(crate) use options::Chosen;
+pub use options::{PlanOptions, Resend};
 pub use reasons::{Reason, Reasons, Tally};
-pub(crate) use spool::{Spool, Work};
+pub(crate) use rewrite::Rewrite;
+pub(crate) use spool::{Spool, SpoolWriter, With, Work};
 
 /// What a plan would cost at the destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +45,8 @@ pub(crate) use spool::{Spool, Work};
 pub struct CostEstimate {
     /// Calls that write, without retries.
     pub requests: u64,
+    /// Look-ups of records: those that the plan has made to see whom rows mean, and at most those before writes.
+    pub reads: u64,
     /// The least time that the rate limit allows, if there is one.
     pub at_least: Option<std::time::Duration>,
     /// Whether a byte limit may close batches earlier, so that there are more calls.
@@ -53,10 +74,18 @@ pub struct Plan {
     pub(crate) model_version: Option<String>,
     pub(crate) destination: String,
     pub(crate) fields: Vec<MappedField>,
+    /// By whom the policy of each field is carried out.
+    pub(crate) enforced: Vec<Enforced>,
+    /// What this run does because it is the first; [`InitialLoad::Send`] for any other.
+    pub(crate) initial: InitialLoad,
     pub(crate) found: Found,
     pub(crate) cost: CostEstimate,
+    /// Look-ups that were made for the plan.
+    pub(crate) preflight_reads: u64,
     pub(crate) guards: Vec<GuardResult>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) blast_radius: BlastRadius,
+    pub(crate) definition: Definition,
     pub(crate) binding: Binding,
     pub(crate) known: Acknowledged,
     pub(crate) session: Arc<dyn StateSession>,
@@ -88,7 +117,7 @@ impl Plan {
         &self.found.exits.reasons
     }
 
-    /// Rows to write by operation.
+    /// Rows to write by operation, with those that earlier runs left.
     pub fn operations(&self) -> &[(Operation, u64)] {
         &self.found.operations
     }
@@ -111,6 +140,11 @@ impl Plan {
     /// Whether a guard holds it. Applying a held plan writes nothing.
     pub fn is_held(&self) -> bool {
         self.guards.iter().any(|guard| guard.hold.is_some())
+    }
+
+    /// How the definition changed since the last run, and what that does to rows that the destination has.
+    pub fn blast_radius(&self) -> &BlastRadius {
+        &self.blast_radius
     }
 
     /// What deserves a look, but holds nothing.
@@ -173,6 +207,9 @@ impl fmt::Display for Plan {
         let version = self.model_version.as_ref().map(|v| format!(" at {v}")).unwrap_or_default();
         writeln!(f, "plan {} of {}: {}{version} -> {}", self.run, self.sync, self.model, self.destination)?;
         line(f, "source rows", counts.source_rows, "")?;
+        if counts.merged > 0 {
+            line(f, "merged", counts.merged, "into other rows of the same key")?;
+        }
         line(
             f,
             "creates",
@@ -180,16 +217,38 @@ impl fmt::Display for Plan {
             if counts.new > 0 { "new to this sync; where the destination has the key, an update" } else { "" },
         )?;
         line(f, "updates", counts.changed, "")?;
+        if counts.resent > 0 {
+            line(f, "sent again", counts.resent, "asked for; they have not changed")?;
+        }
         if counts.in_doubt > 0 {
-            line(f, "in doubt", counts.in_doubt, "sent before with unknown fate; sent again")?;
+            let adopted = self.found.adopted.as_ref().map_or(0, |work| work.len() as u64);
+            let jobs = if adopted > 0 { format!("; {} wait for a job", grouped(adopted)) } else { String::new() };
+            line(f, "in doubt", counts.in_doubt, &format!("sent before with unknown fate; sent again{jobs}"))?;
         }
         if counts.unresolved > 0 {
             line(f, "unresolved", counts.unresolved, "in doubt, and not safe to send again")?;
+        }
+        if counts.carried > 0 {
+            line(
+                f,
+                "carried over",
+                counts.carried,
+                "entries of earlier runs that the destination has not acknowledged",
+            )?;
         }
         line(f, "unchanged", counts.unchanged, "")?;
         line(f, "invalid", counts.invalid + counts.duplicates + counts.null_keys, "")?;
         if counts.skipped > 0 {
             line(f, "skipped", counts.skipped, "")?;
+        }
+        if self.preflight_reads > 0 {
+            let note = format!("{} with a record, {} with several", grouped(counts.matched), grouped(counts.ambiguous));
+            line(f, "looked up", counts.matched + counts.unmatched + counts.ambiguous, &note)?;
+        }
+        for (label, rows) in [("held", counts.held), ("rejected", counts.rejected), ("deferred", counts.deferred)] {
+            if rows > 0 {
+                line(f, label, rows, "")?;
+            }
         }
         write_reasons(f, &self.found.reasons)?;
         if counts.marked > 0 {
@@ -205,17 +264,44 @@ impl fmt::Display for Plan {
                 writeln!(f, "    {:<26}{:>12}", change.field.as_str(), grouped(change.rows))?;
             }
         }
+        if !matches!(self.blast_radius, BlastRadius::FirstRun | BlastRadius::Unchanged) {
+            writeln!(f, "  definition: {}", self.blast_radius)?;
+        }
         writeln!(f, "  mapping")?;
         for field in &self.fields {
+            if field.retired {
+                writeln!(f, "    {:<26}retired: emptied where this sync wrote it", field.name.as_str())?;
+                continue;
+            }
             let from =
                 field.from.as_ref().map_or_else(|| "set by the mapping".into(), |column| format!("from {column}"));
             let null = field.on_null.as_ref().map(|rule| format!(", {rule}")).unwrap_or_default();
-            writeln!(f, "    {:<26}{} {from}{null}", field.name.as_str(), field.ty)?;
+            let spelling = match normalise::names(&field.normalisers) {
+                names if names.is_empty() => names,
+                names => format!(", normalised by {names}"),
+            };
+            let policy = match field.policy {
+                FieldPolicy::Overwrite => String::new(),
+                policy => format!(", {policy}"),
+            };
+            writeln!(f, "    {:<26}{} {from}{null}{spelling}{policy}", field.name.as_str(), field.ty)?;
+        }
+        match self.initial {
+            InitialLoad::Send => {}
+            InitialLoad::SeedStateOnly => {
+                writeln!(f, "  first run: nothing is sent, every row counts as acknowledged")?
+            }
+            InitialLoad::SeedFromDestination => writeln!(f, "  first run: only what records do not have yet is sent")?,
+            InitialLoad::Canary(share) => writeln!(f, "  first run: {:.1} % of the keys are sent", share * 100.0)?,
         }
         let least = if self.cost.at_least_requests { "at least " } else { "" };
         let time =
             self.cost.at_least.map(|t| format!(", at least {:.0} s at the allowed rate", t.as_secs_f64().ceil()));
-        writeln!(f, "  cost: {least}{} API calls{}", grouped(self.cost.requests), time.unwrap_or_default())?;
+        let reads = match self.cost.reads {
+            0 => String::new(),
+            reads => format!(", up to {} reads", grouped(reads)),
+        };
+        writeln!(f, "  cost: {least}{} API calls{reads}{}", grouped(self.cost.requests), time.unwrap_or_default())?;
         for warning in &self.warnings {
             writeln!(f, "  warning: {warning}")?;
         }

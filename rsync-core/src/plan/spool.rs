@@ -1,11 +1,14 @@
-//! Rows that wait to be written, out of memory.
+//! Rows that wait to be written, out of memory but for a few.
 
+use std::fmt;
 use std::fs::File;
+use std::io::Cursor;
 use std::io::{BufReader, BufWriter, Seek, SeekFrom};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, StringArray, UInt8Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, RecordBatch, StringArray, UInt8Array, UInt32Array,
+    UInt64Array,
 };
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute;
@@ -15,6 +18,7 @@ use arrow_ipc::writer::StreamWriter;
 
 use crate::capability::Operation;
 use crate::error::{Error, Kind, Result};
+use crate::ids::FieldName;
 use crate::policy::Change;
 use crate::record::Rows;
 
@@ -29,22 +33,142 @@ pub(crate) struct Work {
     pub(crate) changes: Vec<Change>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) attempts: Vec<u8>,
-    /// Of exits, the ids of the records: null where a row goes by key. `None` for writes.
+    /// The ids of the records: null where a row goes by key. `None` where none can go by id.
     pub(crate) ids: Option<StringArray>,
+    /// Where fields are read before they are written, the images that the destination may have from this sync, one after
+    /// the other as bytes: the acknowledged one, zeros if there is none, then those of unknown fate. See
+    /// [`Work::before`].
+    pub(crate) before: Option<BinaryArray>,
+    /// Row after row, where rows can go by id, the bits of the fields that the mapping gave, sent or not.
+    pub(crate) mapped: Vec<u8>,
+}
+
+/// Images in the form of [`Work::before`].
+pub(crate) fn image_bytes(images: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    images.into_iter().flat_map(u64::to_le_bytes).collect()
+}
+
+/// The bits of the fields that are present, row after row, each row from a byte of its own.
+pub(crate) fn presence_bytes(rows: &Rows) -> Vec<u8> {
+    let mask_bytes = rows.batch().num_columns().div_ceil(8);
+    let mut masks = vec![0_u8; rows.len() * mask_bytes];
+    for column in 0..rows.batch().num_columns() {
+        let bits = rows.presence(column);
+        for row in (0..rows.len()).filter(|row| bits.is_none_or(|bits| bits.value(*row))) {
+            masks[row * mask_bytes + column / 8] |= 1 << (column % 8);
+        }
+    }
+    masks
+}
+
+/// `rows` with the fields present that `masks` has.
+fn with_presence_bytes(mut rows: Rows, masks: &[u8]) -> Rows {
+    let width = rows.batch().num_columns();
+    let mask_bytes = width.div_ceil(8);
+    for column in 0..width {
+        let mask = (0..rows.len()).map(|row| masks[row * mask_bytes + column / 8] & (1 << (column % 8)) != 0);
+        rows = rows.with_presence(column, mask.collect());
+    }
+    rows
 }
 
 impl Work {
+    /// No rows of these fields.
+    pub(crate) fn empty(schema: &SchemaRef) -> Result<Self> {
+        let rows = Rows::new(RecordBatch::new_empty(Arc::clone(schema)))?;
+        let (keys, hashes, images) = (Vec::new(), Vec::new(), Vec::new());
+        let (changes, operations, attempts) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self {
+            rows,
+            keys,
+            hashes,
+            images,
+            changes,
+            operations,
+            attempts,
+            ids: None,
+            mapped: Vec::new(),
+            before: None,
+        })
+    }
+
+    /// The fields of its rows.
+    pub(crate) fn fields(&self) -> Vec<FieldName> {
+        self.rows.schema().fields().iter().map(|field| FieldName::new(field.name().as_str())).collect()
+    }
+
+    /// All of it but record ids and images of before, as bytes.
+    pub(crate) fn to_ipc(&self) -> Result<Vec<u8>> {
+        let schema = spool_schema(self.rows.schema(), With::Nothing);
+        let failed = |e| Error::new(Kind::Internal, "keep rows", "they cannot be written").with_source(e);
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(failed)?;
+        let plain = Self { ids: None, mapped: Vec::new(), before: None, ..self.clone() };
+        writer.write(&plain.to_batch(&schema)?).map_err(failed)?;
+        writer.into_inner().map_err(failed)
+    }
+
+    /// Reads the bytes of [`Work::to_ipc`].
+    pub(crate) fn from_ipc(bytes: &[u8]) -> Result<Self> {
+        let mut reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(|e| damaged().with_source(e))?;
+        let batch = reader.next().ok_or_else(damaged)?.map_err(|e| damaged().with_source(e))?;
+        let width = batch.num_columns().checked_sub(EXTRA_COLUMNS).ok_or_else(damaged)?;
+        Self::from_batch(&batch, width)
+    }
+
     /// Whether `row` goes by the id of its record.
     pub(crate) fn by_id(&self, row: usize) -> bool {
         self.ids.as_ref().is_some_and(|ids| ids.is_valid(row))
+    }
+
+    /// The id of the record that `row` goes by.
+    pub(crate) fn id(&self, row: usize) -> Option<&str> {
+        self.ids.as_ref().and_then(|ids| value(ids, row))
+    }
+
+    /// The same rows for records that have nothing of them yet: with all fields that the mapping gave, by key.
+    pub(crate) fn anew(mut self) -> Self {
+        if !self.mapped.is_empty() {
+            self.rows = with_presence_bytes(self.rows, &self.mapped);
+        }
+        for column in 0..self.width() {
+            let width = self.width();
+            if let Some(bits) = self.rows.presence(column) {
+                let absent = (0..bits.len()).filter(|row| !bits.value(*row));
+                absent.for_each(|row| self.images[row * width + column] = 0);
+            }
+        }
+        self.changes.fill(Change::New);
+        self
+    }
+
+    /// What goes with the rows.
+    pub(crate) fn with(&self) -> With {
+        match (&self.ids, &self.before) {
+            (Some(_), _) => With::Ids,
+            (None, Some(_)) => With::Before,
+            (None, None) => With::Nothing,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
 
+    /// What this sync may have written into `field` of `row`, as field hashes: what was acknowledged, 0 if nothing was,
+    /// then what was sent with unknown fate.
+    pub(crate) fn before(&self, row: usize, field: usize) -> impl Iterator<Item = u64> {
+        let bytes = self.before.as_ref().map_or(&[][..], |before| before.value(row));
+        let images = bytes.as_chunks::<8>().0.chunks_exact(self.width());
+        images.map(move |image| u64::from_le_bytes(image[field]))
+    }
+
     pub(crate) fn width(&self) -> usize {
         self.rows.batch().num_columns()
+    }
+
+    /// About what it takes in memory.
+    fn bytes(&self) -> usize {
+        self.rows.batch().get_array_memory_size() + self.len() * (27 + 8 * self.width())
     }
 
     pub(crate) fn take(&self, indices: &[u32]) -> Result<Self> {
@@ -54,6 +178,15 @@ impl Work {
         Ok(Self {
             rows: self.rows.take(&array)?,
             ids: self.ids.as_ref().map(|ids| indices.iter().map(|i| value(ids, pick(i))).collect()),
+            before: self.before.as_ref().map(|all| indices.iter().map(|i| Some(all.value(pick(i)))).collect()),
+            mapped: match self.mapped.is_empty() {
+                true => Vec::new(),
+                false => {
+                    let bytes = width.div_ceil(8);
+                    let mask = |i: &u32| &self.mapped[pick(i) * bytes..(pick(i) + 1) * bytes];
+                    indices.iter().flat_map(mask).copied().collect()
+                }
+            },
             keys: indices.iter().map(|i| self.keys[pick(i)]).collect(),
             hashes: indices.iter().map(|i| self.hashes[pick(i)]).collect(),
             images: indices
@@ -78,6 +211,11 @@ impl Work {
             operations: self.operations[from..to].to_vec(),
             attempts: self.attempts[from..to].to_vec(),
             ids: self.ids.as_ref().map(|ids| ids.slice(from, len)),
+            before: self.before.as_ref().map(|before| before.slice(from, len)),
+            mapped: match self.mapped.is_empty() {
+                true => Vec::new(),
+                false => self.mapped[from * width.div_ceil(8)..to * width.div_ceil(8)].to_vec(),
+            },
         }
     }
 
@@ -113,19 +251,18 @@ impl Work {
             operations: pieces.iter().flat_map(|piece| &piece.operations).copied().collect(),
             attempts: pieces.iter().flat_map(|piece| &piece.attempts).copied().collect(),
             ids: first.ids.as_ref().map(|_| pieces.iter().flat_map(|piece| piece.ids.iter().flatten()).collect()),
+            before: first
+                .before
+                .as_ref()
+                .map(|_| pieces.iter().flat_map(|piece| piece.before.iter().flatten()).collect()),
+            mapped: pieces.iter().flat_map(|piece| &piece.mapped).copied().collect(),
         })
     }
 
     fn to_batch(&self, schema: &SchemaRef) -> Result<RecordBatch> {
         let width = self.width();
         let mask_bytes = width.div_ceil(8);
-        let mut masks = vec![0_u8; self.len() * mask_bytes];
-        for column in 0..width {
-            let bits = self.rows.presence(column);
-            for row in (0..self.len()).filter(|row| bits.is_none_or(|bits| bits.value(*row))) {
-                masks[row * mask_bytes + column / 8] |= 1 << (column % 8);
-            }
-        }
+        let masks = presence_bytes(&self.rows);
         let mut columns: Vec<ArrayRef> = self.rows.batch().columns().to_vec();
         columns.push(fixed(mask_bytes, masks)?);
         columns.push(fixed(16, self.keys.iter().flat_map(|key| key.to_le_bytes()).collect())?);
@@ -136,6 +273,11 @@ impl Work {
         columns.push(Arc::new(UInt8Array::from(self.attempts.clone())));
         if let Some(ids) = &self.ids {
             columns.push(Arc::new(ids.clone()));
+            let mapped = if self.mapped.is_empty() { presence_bytes(&self.rows) } else { self.mapped.clone() };
+            columns.push(fixed(mask_bytes, mapped)?);
+        }
+        if let Some(before) = &self.before {
+            columns.push(Arc::new(before.clone()));
         }
         RecordBatch::try_new(Arc::clone(schema), columns)
             .map_err(|e| Error::new(Kind::Internal, "spool rows", "the columns do not fit").with_source(e))
@@ -143,15 +285,8 @@ impl Work {
 
     fn from_batch(batch: &RecordBatch, width: usize) -> Result<Self> {
         let fields: Vec<usize> = (0..width).collect();
-        let mut rows = Rows::new(batch.project(&fields).map_err(|e| damaged().with_source(e))?)?;
-        let masks = bytes(batch.column(width));
-        let mask_bytes = width.div_ceil(8);
-        for column in 0..width {
-            let mask: BooleanBuffer = (0..batch.num_rows())
-                .map(|row| masks[row * mask_bytes + column / 8] & (1 << (column % 8)) != 0)
-                .collect();
-            rows = rows.with_presence(column, mask);
-        }
+        let rows = Rows::new(batch.project(&fields).map_err(|e| damaged().with_source(e))?)?;
+        let rows = with_presence_bytes(rows, bytes(batch.column(width)));
         let small = |index: usize| batch.column(index).as_primitive::<UInt8Type>().values().to_vec();
         Ok(Self {
             rows,
@@ -172,9 +307,36 @@ impl Work {
                 .map(|byte| Operation::ALL.into_iter().find(|o| *o as u8 == byte).ok_or_else(damaged))
                 .collect::<Result<_>>()?,
             attempts: small(width + 6),
-            ids: (batch.num_columns() > width + 7).then(|| batch.column(width + 7).as_string().clone()),
+            ids: batch.column_by_name(ID).map(|ids| ids.as_string().clone()),
+            before: batch.column_by_name(BEFORE).map(|before| before.as_binary().clone()),
+            mapped: batch.column_by_name(MAPPED).map_or_else(Vec::new, |mapped| bytes(mapped).to_vec()),
         })
     }
+}
+
+/// Columns of a spool beside the fields of the rows and the ids of records.
+const EXTRA_COLUMNS: usize = 7;
+
+fn spool_schema(fields: &SchemaRef, with: With) -> SchemaRef {
+    let width = fields.fields().len();
+    let mut all: Vec<Arc<Field>> = fields.fields().iter().map(Arc::clone).collect();
+    let mut extra = |name: &str, ty| all.push(Arc::new(Field::new(name, ty, false)));
+    extra("presence", DataType::FixedSizeBinary(width.div_ceil(8) as i32));
+    extra("key", DataType::FixedSizeBinary(16));
+    extra("image", DataType::FixedSizeBinary(8 * width as i32));
+    extra("row", DataType::UInt64);
+    extra("change", DataType::UInt8);
+    extra("operation", DataType::UInt8);
+    extra("attempts", DataType::UInt8);
+    match with {
+        With::Nothing => {}
+        With::Ids => {
+            all.push(Arc::new(Field::new(ID, DataType::Utf8, true)));
+            all.push(Arc::new(Field::new(MAPPED, DataType::FixedSizeBinary(width.div_ceil(8) as i32), false)));
+        }
+        With::Before => all.push(Arc::new(Field::new(BEFORE, DataType::Binary, false))),
+    }
+    Arc::new(Schema::new(all))
 }
 
 fn value(array: &StringArray, row: usize) -> Option<&str> {
@@ -197,60 +359,98 @@ fn damaged() -> Error {
     Error::new(Kind::Internal, "read spooled rows", "the spool cannot be read back")
 }
 
-fn io_failed(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub(super) fn io_failed(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(Kind::Internal, "spool rows", "the temporary file cannot be written")
         .with_remedy("free space in the folder for temporary files (TMPDIR)")
         .with_source(e)
 }
 
-/// Writes rows to an unlinked temporary file: nothing stays on disk after the process.
+/// What goes with the rows of a spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum With {
+    Nothing,
+    /// [`Work::ids`] and [`Work::mapped`].
+    Ids,
+    /// [`Work::before`].
+    Before,
+}
+
+/// Names that no mapped field is taken for: these columns are looked for behind the others.
+const ID: &str = "\0id";
+const MAPPED: &str = "\0mapped";
+const BEFORE: &str = "\0before";
+
+/// What a spool holds in memory before it becomes a file, so that a run with little to do touches no disk.
+const HELD_BYTES: usize = 64 << 10;
+
+/// Takes rows; what is more than a little goes to an unlinked temporary file: nothing stays on disk after the process.
 pub(crate) struct SpoolWriter {
-    writer: StreamWriter<BufWriter<File>>,
-    schema: SchemaRef,
-    width: usize,
+    held: Vec<Work>,
+    held_bytes: usize,
+    file: Option<(SchemaRef, StreamWriter<BufWriter<File>>)>,
+    fields: SchemaRef,
+    with: With,
     rows: u64,
 }
 
 impl SpoolWriter {
-    /// A spool of writes, or of exits with the ids of their records.
-    pub(crate) fn new(fields: &SchemaRef, with_ids: bool) -> Result<Self> {
-        let width = fields.fields().len();
-        let mut all: Vec<Arc<Field>> = fields.fields().iter().map(Arc::clone).collect();
-        let mut extra = |name: &str, ty| all.push(Arc::new(Field::new(name, ty, false)));
-        extra("presence", DataType::FixedSizeBinary(width.div_ceil(8) as i32));
-        extra("key", DataType::FixedSizeBinary(16));
-        extra("image", DataType::FixedSizeBinary(8 * width as i32));
-        extra("row", DataType::UInt64);
-        extra("change", DataType::UInt8);
-        extra("operation", DataType::UInt8);
-        extra("attempts", DataType::UInt8);
-        if with_ids {
-            all.push(Arc::new(Field::new("id", DataType::Utf8, true)));
-        }
-        let schema = Arc::new(Schema::new(all));
-        let file = tempfile::tempfile().map_err(io_failed)?;
-        let writer = StreamWriter::try_new(BufWriter::new(file), &schema).map_err(io_failed)?;
-        Ok(Self { writer, schema, width, rows: 0 })
+    /// A spool of rows and what else goes with them.
+    pub(crate) fn new(fields: &SchemaRef, with: With) -> Self {
+        Self { held: Vec::new(), held_bytes: 0, file: None, fields: Arc::clone(fields), with, rows: 0 }
     }
 
     pub(crate) fn push(&mut self, work: &Work) -> Result<()> {
         self.rows += work.len() as u64;
-        self.writer.write(&work.to_batch(&self.schema)?).map_err(io_failed)
+        self.held_bytes += work.bytes();
+        if self.held_bytes <= HELD_BYTES {
+            self.held.push(work.clone());
+            return Ok(());
+        }
+        let (schema, mut file) = match self.file.take() {
+            Some(file) => file,
+            None => self.open()?,
+        };
+        for work in std::mem::take(&mut self.held).iter().chain([work]) {
+            file.write(&work.to_batch(&schema)?).map_err(io_failed)?;
+        }
+        self.file = Some((schema, file));
+        Ok(())
     }
 
-    pub(crate) fn finish(mut self) -> Result<Spool> {
-        self.writer.finish().map_err(io_failed)?;
-        let file = self.writer.into_inner().map_err(io_failed)?.into_inner().map_err(|e| io_failed(e.into_error()))?;
-        Ok(Spool { file, width: self.width, rows: self.rows })
+    fn open(&self) -> Result<(SchemaRef, StreamWriter<BufWriter<File>>)> {
+        let schema = spool_schema(&self.fields, self.with);
+        let file = tempfile::tempfile().map_err(io_failed)?;
+        let writer = StreamWriter::try_new(BufWriter::new(file), &schema).map_err(io_failed)?;
+        Ok((schema, writer))
+    }
+
+    pub(crate) fn finish(self) -> Result<Spool> {
+        let file = match self.file {
+            None => None,
+            Some((_, mut writer)) => {
+                writer.finish().map_err(io_failed)?;
+                let file = writer.into_inner().map_err(io_failed)?;
+                Some(file.into_inner().map_err(|e| io_failed(e.into_error()))?)
+            }
+        };
+        Ok(Spool { held: self.held, file, width: self.fields.fields().len(), rows: self.rows })
     }
 }
 
 /// Spooled rows.
-#[derive(Debug)]
 pub(crate) struct Spool {
-    file: File,
+    /// All of them, if there is no file.
+    held: Vec<Work>,
+    file: Option<File>,
     width: usize,
     rows: u64,
+}
+
+/// A plan is shown to people, and its rows must not be.
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spool").field("rows", &self.rows).finish_non_exhaustive()
+    }
 }
 
 impl Spool {
@@ -259,11 +459,18 @@ impl Spool {
     }
 
     /// Reads the rows from the beginning, piece by piece.
-    pub(crate) fn read(mut self) -> Result<impl Iterator<Item = Result<Work>> + Send> {
-        self.file.seek(SeekFrom::Start(0)).map_err(io_failed)?;
-        let reader = StreamReader::try_new(BufReader::new(self.file), None).map_err(io_failed)?;
+    pub(crate) fn read(self) -> Result<impl Iterator<Item = Result<Work>> + Send> {
         let width = self.width;
-        Ok(reader.map(move |batch| Work::from_batch(&batch.map_err(|e| damaged().with_source(e))?, width)))
+        let reader = match self.file {
+            None => None,
+            Some(mut file) => {
+                file.seek(SeekFrom::Start(0)).map_err(io_failed)?;
+                Some(StreamReader::try_new(BufReader::new(file), None).map_err(io_failed)?)
+            }
+        };
+        let work =
+            move |batch: Result<RecordBatch, _>| Work::from_batch(&batch.map_err(|e| damaged().with_source(e))?, width);
+        Ok(self.held.into_iter().map(Ok).chain(reader.into_iter().flatten().map(work)))
     }
 }
 
@@ -271,7 +478,7 @@ impl Spool {
 mod tests {
     use super::*;
 
-    fn work(n: usize, with_ids: bool) -> Work {
+    fn work(n: usize, with: With) -> Work {
         let names: ArrayRef = Arc::new((0..n).map(|i| (i % 3 != 0).then(|| format!("n{i}"))).collect::<StringArray>());
         let ids: ArrayRef = Arc::new((0..n as i64).map(Some).collect::<arrow::array::Int64Array>());
         let rows =
@@ -286,7 +493,10 @@ mod tests {
             changes: (0..n).map(|i| if i % 2 == 0 { Change::New } else { Change::Changed }).collect(),
             operations: vec![Operation::Upsert; n],
             attempts: vec![2; n],
-            ids: with_ids.then(|| (0..n).map(|i| (i % 2 == 0).then(|| format!("r{i}"))).collect()),
+            ids: (with == With::Ids).then(|| (0..n).map(|i| (i % 2 == 0).then(|| format!("r{i}"))).collect()),
+            mapped: if with == With::Ids { vec![3; n] } else { Vec::new() },
+            before: (with == With::Before)
+                .then(|| (0..n).map(|i| Some(image_bytes((0..2 * i as u64).map(|j| 7 * j)))).collect()),
         }
     }
 
@@ -305,31 +515,40 @@ mod tests {
                     }
                 }
                 format!(
-                    "{cells} {} {} {:?} {:?} {:?} {:?}",
+                    "{cells} {} {} {:?} {:?} {:?} {:?} {:?} {}",
                     work.keys[row],
                     work.hashes[row],
                     work.changes[row],
                     work.operations[row],
                     &work.images[row * 2..row * 2 + 2],
-                    work.ids.as_ref().map(|ids| value(ids, row))
+                    work.ids.as_ref().map(|ids| value(ids, row)),
+                    work.before(row, 1).collect::<Vec<_>>(),
+                    work.mapped.get(row).copied().unwrap_or_default(),
                 )
             })
             .collect()
     }
 
     #[test]
-    fn what_is_spooled_comes_back() {
-        for with_ids in [false, true] {
-            let all = work(10, with_ids);
-            let mut writer = SpoolWriter::new(all.rows.schema(), with_ids).unwrap();
-            writer.push(&all.slice(0, 3)).unwrap();
-            writer.push(&all.slice(3, 7)).unwrap();
+    fn what_is_spooled_comes_back_from_memory_and_from_a_file() {
+        for (n, with) in
+            [10, 2_000].into_iter().flat_map(|n| [With::Nothing, With::Ids, With::Before].map(|with| (n, with)))
+        {
+            let all = work(n, with);
+            let mut writer = SpoolWriter::new(all.rows.schema(), with);
+            // The first piece is small enough to be held, whatever comes after it.
+            writer.push(&all.slice(0, 3).take(&[0, 1, 2]).unwrap()).unwrap();
+            writer.push(&all.slice(3, n - 3)).unwrap();
             let spool = writer.finish().unwrap();
-            assert_eq!(spool.rows(), 10);
+            assert_eq!((spool.rows(), spool.file.is_some()), (n as u64, n > 10));
+            assert_eq!(format!("{spool:?}"), format!("Spool {{ rows: {n}, .. }}"));
             let pieces: Vec<Work> = spool.read().unwrap().collect::<Result<_>>().unwrap();
             let back = Work::concat(&pieces).unwrap();
             assert_eq!(shown(&back), shown(&all));
             assert_eq!(shown(&back.take(&[4, 1]).unwrap()), [shown(&all)[4].clone(), shown(&all)[1].clone()]);
+            let bytes = back.to_ipc().unwrap();
+            let plain = Work { ids: None, mapped: Vec::new(), before: None, ..back };
+            assert_eq!(shown(&Work::from_ipc(&bytes).unwrap()), shown(&plain));
         }
     }
 }

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::engine::{Engine, Job, Landed};
-use super::exits;
 use super::flight::{Flight, Part, Settled};
-use crate::capability::WriteIdempotence;
+use super::{exits, timing};
+use crate::capability::{Operation, WriteIdempotence};
 use crate::error::{Error, Kind, Result, Retry};
 use crate::event::Event;
 use crate::ids::{FieldName, KeyHash};
 use crate::outcome::{Applied, Effect, Outcome, Receipt, RowOutcome};
 use crate::plan::Reason;
+use crate::policy::{Change, Decision};
 use crate::report::Report;
 use crate::retry::{Next, Schedule};
 use crate::state::Journal;
@@ -20,9 +21,12 @@ const JOB_POLL: Duration = Duration::from_secs(5);
 
 impl Engine<'_> {
     pub(super) fn handle(&mut self, landed: Landed) -> Result<()> {
-        let Landed { sequence, mut part, result, job } = landed;
+        let Landed { sequence, mut part, result, refused, job } = landed;
         let Some(result) = result else {
-            return self.settle(sequence, &part, &part.unsent("run_stopped"));
+            if let Some(error) = refused {
+                self.stop(error);
+            }
+            return self.settle(sequence, &part, &part.unsent(self.left_because()));
         };
         if job.is_none() {
             self.report.calls.writes += 1;
@@ -33,27 +37,52 @@ impl Engine<'_> {
             Ok(Receipt::Pending(token)) => {
                 part.maybe_applied = true;
                 self.journal.stage_job(sequence, &token);
+                if let Some(flight) = self.flights.get_mut(&sequence) {
+                    flight.job = Some(token.clone());
+                }
                 let since = job.map_or_else(|| self.pipeline.clock.monotonic(), |job| job.since);
                 self.ask_later(sequence, part, Job { token, since }, None)
             }
-            Err(error) => match (job, error.retry()) {
+            Err(error) => match (job.or_else(|| self.stored_job(sequence, &error)), error.retry()) {
                 // The job goes on, whatever became of the question after it.
                 (Some(job), Retry::Backoff | Retry::After(_) | Retry::Ambiguous) => {
+                    part.maybe_applied = true;
                     self.ask_later(sequence, part, job, error.delay())
                 }
-                (Some(_), _) => {
-                    self.settle(sequence, &part, &Settled::InDoubt { code: "job_lost".into() })?;
-                    if matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::QuotaExhausted) {
-                        self.stop(error);
-                    }
+                // It is us who may not ask.
+                (Some(_), _)
+                    if matches!(error.kind(), Kind::Unauthenticated | Kind::Forbidden | Kind::QuotaExhausted) =>
+                {
+                    self.settle(sequence, &part, &Settled::InDoubt { code: "job_open".into() })?;
+                    self.stop(error);
                     Ok(())
                 }
-                (None, _) => self.failed(sequence, part, error),
+                (Some(_), _) => {
+                    self.forget_job(sequence);
+                    self.settle(sequence, &part, &Settled::InDoubt { code: "job_lost".into() })
+                }
+                (None, _) => {
+                    self.forget_job(sequence);
+                    self.failed(sequence, part, error)
+                }
             },
         }
     }
 
-    /// Asks after a job again, until it has taken too long.
+    /// The job that an adapter stored before the answer to its write was lost. It knows more than a second write would.
+    fn stored_job(&self, sequence: u64, error: &Error) -> Option<Job> {
+        let flight = self.flights.get(&sequence).filter(|_| error.retry() == Retry::Ambiguous)?;
+        Some(Job { token: flight.job.clone()?, since: self.pipeline.clock.monotonic() })
+    }
+
+    /// The job of a flight has ended, or nobody knows it.
+    fn forget_job(&mut self, sequence: u64) {
+        if let Some(flight) = self.flights.get_mut(&sequence) {
+            flight.job = None;
+        }
+    }
+
+    /// Asks after a job again, until it has taken too long: then the next run does.
     fn ask_later(&mut self, sequence: u64, part: Part, job: Job, asked: Option<Duration>) -> Result<()> {
         if self.pipeline.clock.monotonic().saturating_sub(job.since) > self.pipeline.job_deadline {
             return self.settle(sequence, &part, &Settled::InDoubt { code: "job_deadline".into() });
@@ -63,7 +92,6 @@ impl Engine<'_> {
 
     /// Takes the outcomes of a part's rows.
     fn settled(&mut self, sequence: u64, mut part: Part, mut outcomes: Vec<RowOutcome>) -> Result<()> {
-        self.failures_in_row = 0;
         planted!(MissingIsOk => while outcomes.len() < part.rows.len() {
             outcomes.push(RowOutcome::written(Effect::Unspecified, None));
         });
@@ -74,8 +102,10 @@ impl Engine<'_> {
             tracing::error!(rows = part.rows.len(), outcomes = outcomes.len(), "the adapter lost count of its rows");
             outcomes = vec![RowOutcome::Unknown; part.rows.len()];
         }
+        self.forget_job(sequence);
         let replayable = self.replayable(sequence);
         let Some(flight) = self.flights.get_mut(&sequence) else { return Ok(()) };
+        let adds = matches!(flight.operation, Operation::Append | Operation::AddMember);
         let (mut again, mut asked, mut code) = (Vec::new(), None, String::new());
         let maybe_applied = part.maybe_applied;
         planted!(ByPosition => part.rows = (0..part.rows.len() as u32).collect());
@@ -84,15 +114,19 @@ impl Engine<'_> {
                 RowOutcome::Written { remote_id: id, effect, applied } => Settled::Written { id, effect, applied },
                 RowOutcome::Unchanged => Settled::Unchanged,
                 RowOutcome::Missing => Settled::Missing,
+                // What an append or an addition to an audience was to do is done.
+                RowOutcome::Exists if adds => Settled::Unchanged,
                 RowOutcome::Exists => Settled::Exists,
                 RowOutcome::Rejected { code, field, remedy } => Settled::Rejected { code, field, fix: remedy },
+                // What an earlier run sent is not sent again as it was.
+                RowOutcome::Retryable { code, .. } if flight.adopted.is_some() => Settled::InDoubt { code },
                 RowOutcome::Retryable { code: why, after } => {
                     again.push(*row);
                     asked = asked.max(after);
                     code = why;
                     continue;
                 }
-                RowOutcome::Unknown if replayable => {
+                RowOutcome::Unknown if replayable && flight.adopted.is_none() => {
                     again.push(*row);
                     part.maybe_applied = true;
                     code = "outcome_unknown".into();
@@ -114,9 +148,6 @@ impl Engine<'_> {
         let code = error.context("code").unwrap_or(error.kind().as_str()).to_owned();
         tracing::debug!(kind = error.kind().as_str(), %code, retry = ?error.retry(), "call failed");
         let asked = error.delay();
-        if matches!(error.kind(), Kind::Unavailable | Kind::Protocol) {
-            self.failures_in_row += 1;
-        }
         planted!(TimeoutIsOk => if error.retry() == Retry::Ambiguous {
             let written = Settled::Written { id: None, effect: Effect::Unspecified, applied: Applied::Confirmed };
             return self.settle(sequence, &part, &written);
@@ -124,7 +155,7 @@ impl Engine<'_> {
         planted!(PoisonDropsBatch => if error.kind() == Kind::Rejected {
             return self.settle(sequence, &part, &Settled::Rejected { code, field: None, fix: "" });
         });
-        let down = self.failures_in_row >= self.pipeline.retry.give_up_after;
+        let down = self.pipeline.limiter.is_down(self.pipeline.clock.monotonic());
         match (error.retry(), error.kind()) {
             (Retry::Ambiguous, _) if !self.replayable(sequence) => {
                 self.settle(sequence, &part, &Settled::InDoubt { code })?;
@@ -170,12 +201,13 @@ impl Engine<'_> {
         }
     }
 
-    /// Whether the operation may be sent again when its fate is unknown.
     fn replayable(&self, sequence: u64) -> bool {
-        let operation = self.flights.get(&sequence).map(|flight| flight.operation);
-        operation
-            .and_then(|operation| self.capability.limits(operation))
-            .is_some_and(|limits| limits.idempotence != WriteIdempotence::None)
+        self.flights.get(&sequence).is_some_and(|flight| self.is_replayable(flight, Duration::ZERO))
+    }
+
+    /// Whether an operation may be sent again when its fate is unknown.
+    pub(super) fn can_repeat(&self, operation: Operation) -> bool {
+        self.capability.limits(operation).is_some_and(|limits| limits.idempotence != WriteIdempotence::None)
     }
 
     /// Sends a part again, if the policy still allows it.
@@ -189,7 +221,7 @@ impl Engine<'_> {
             Next::Again(pause) => {
                 if let Some(asked) = asked {
                     // It is the caller who is asked to wait, not this batch.
-                    self.limiter.hold_until(now + asked);
+                    self.pipeline.limiter.hold_until(now + asked);
                 }
                 if let Some(flight) = self.flights.get(&sequence) {
                     let retried = Event::BatchRetried { batch: flight.id, rows: part.rows.len(), code, pause };
@@ -248,16 +280,20 @@ impl Engine<'_> {
     pub(super) fn stop(&mut self, error: Error) {
         if self.stop.is_none() {
             tracing::warn!(kind = error.kind().as_str(), "stopping the run");
+            self.report.stop = timing::early_end(self.pipeline, &error);
             self.stop = Some(error);
             self.stopping.send_replace(true);
+            // Nothing has been written for them.
+            self.reading.open.clear();
         }
     }
 
     /// Ends a flight of which every row is settled.
-    pub(super) fn land(&mut self, sequence: u64) {
-        let Some(flight) = self.flights.remove(&sequence) else { return };
+    pub(super) fn land(&mut self, sequence: u64) -> Result<()> {
+        let Some(mut flight) = self.flights.remove(&sequence) else { return Ok(()) };
+        self.set_lost_rows_aside(&mut flight)?;
         planted!(StaleReplay => super::stale::keep(&flight));
-        self.journal.stage_ack(sequence, &flight.ack());
+        self.stage_landed(sequence, &mut flight)?;
         self.exits.note(&flight);
         self.count(&flight);
         let settled = Event::BatchSettled {
@@ -276,6 +312,7 @@ impl Engine<'_> {
                     .with_remedy("see the codes of the rejected rows; the mapping probably does not fit the object"),
             );
         }
+        Ok(())
     }
 
     pub(super) fn count(&mut self, flight: &Flight) {
@@ -283,8 +320,12 @@ impl Engine<'_> {
         if flight.exit {
             return exits::count(&mut self.report, flight);
         }
-        let totals = &mut self.report.totals;
+        if flight.is_carried() {
+            return self.count_carried(flight);
+        }
+        let missing = self.pipeline.policy.decide(Change::Missing);
         for (row, settled) in flight.settled.iter().enumerate() {
+            let totals = &mut self.report.totals;
             let key = Some(KeyHash(flight.work.keys[row]));
             let again = "nothing; the next run sends it again";
             match settled {
@@ -294,11 +335,22 @@ impl Engine<'_> {
                     totals.updated += u64::from(*effect == Effect::Updated);
                     totals.accepted += u64::from(*applied == Applied::Accepted);
                 }
-                Some(Settled::Unchanged) => totals.unchanged += 1,
+                Some(Settled::Unchanged | Settled::Found { kept: None, .. }) => totals.unchanged += 1,
+                Some(Settled::Found { kept: Some(code), .. }) => {
+                    totals.skipped += 1;
+                    let fix = "nothing; the policies of its fields leave the record as it is";
+                    self.report.reasons.add(Outcome::Skipped, &Reason::new(*code, None, fix), key);
+                }
+                Some(Settled::Missing) if matches!(missing, Decision::Hold(_)) => {
+                    totals.held += 1;
+                    self.report.reasons.add(Outcome::Held, &exits::left_alone(&Settled::Missing), key);
+                }
                 Some(settled @ (Settled::Missing | Settled::Exists)) => {
                     totals.skipped += 1;
                     self.report.reasons.add(Outcome::Skipped, &exits::left_alone(settled), key);
                 }
+                // It gets its outcome later in the run.
+                Some(Settled::Lost) => {}
                 Some(Settled::Rejected { code, field, fix }) => {
                     totals.rejected += 1;
                     let field = field.as_ref().map(|field| field.as_str().to_owned());
@@ -314,10 +366,19 @@ impl Engine<'_> {
                 }
                 Some(Settled::InDoubt { code }) => {
                     totals.in_doubt += 1;
-                    self.report.reasons.add(Outcome::InDoubt, &Reason::new(code.clone(), None, again), key);
+                    let reason = self.why_in_doubt(flight, code);
+                    self.report.reasons.add(Outcome::InDoubt, &reason, key);
                 }
                 None => totals.in_doubt += 1,
             }
+        }
+    }
+
+    /// The code of rows that a stopped run does not send.
+    fn left_because(&self) -> &'static str {
+        match self.stop.as_ref().map(Error::kind) {
+            Some(Kind::WindowClosed) => "window_closed",
+            _ => "run_stopped",
         }
     }
 
@@ -333,12 +394,19 @@ impl Engine<'_> {
             self.count(&flight);
         }
         let left = to_write.saturating_sub(self.started_rows);
-        let reason = Reason::new("run_stopped", None, "nothing; the next run sends it again");
+        let reason = Reason::new(self.left_because(), None, "nothing; the next run sends it again");
         self.report.totals.deferred += left;
         self.report.reasons.add_many(Outcome::Deferred, &reason, left, None);
+        let left = self.carried_left();
+        self.report.totals.carried.deferred += left;
+        self.report.carried_reasons.add_many(Outcome::Deferred, &reason, left, None);
+        let lost = Reason::new("record_gone", None, "nothing; the next run looks for the record by its match value");
+        self.report.totals.deferred += self.rebind.open;
+        self.report.reasons.add_many(Outcome::Deferred, &lost, self.rebind.open, None);
         let left = to_exit.saturating_sub(self.exits.started_rows);
         self.report.totals.exits.deferred += left;
         self.report.exit_reasons.add_many(Outcome::Deferred, &reason, left, None);
+        self.report.calls.reads += self.reading.calls();
         (broken.or(self.stop), self.report, self.journal)
     }
 }

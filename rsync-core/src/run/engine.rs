@@ -15,15 +15,18 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument as _;
 
+use super::carried::{Outbox, Ready};
 use super::exits::ExitPhase;
 use super::flight::{Flight, Part};
+use super::look::Reading;
+use super::rebind::RebindPhase;
 use crate::batch::Batcher;
-use crate::capability::{Capability, Operation};
+use crate::capability::Capability;
 use crate::destination::{Checkpoint, Context};
 use crate::error::{Error, Kind, Result, Retry};
 use crate::event::Event;
 use crate::ids::{JobToken, RunId};
-use crate::limit::Limiter;
+use crate::limit::Sign;
 use crate::outcome::Receipt;
 use crate::pipeline::Pipeline;
 use crate::plan::Work;
@@ -37,8 +40,10 @@ use crate::state::codec::{Ack, Status};
 pub(super) struct Landed {
     pub(super) sequence: u64,
     pub(super) part: Part,
-    /// `None` if the run was stopped before it was sent.
+    /// `None` if it was not sent: the run was stopped, or the call was refused.
     pub(super) result: Option<Result<Receipt>>,
+    /// Why it was not sent, where that stops the run.
+    pub(super) refused: Option<Error>,
     /// The job that was asked after.
     pub(super) job: Option<Job>,
 }
@@ -99,7 +104,9 @@ pub(super) struct Engine<'a> {
     pub(super) report: Report,
     pub(super) journal: Journal,
     pub(super) exits: ExitPhase,
-    pub(super) limiter: Limiter,
+    pub(super) outbox: Outbox,
+    pub(super) reading: Reading<'a>,
+    pub(super) rebind: RebindPhase,
     pub(super) budget: Budget,
     pub(super) flights: BTreeMap<u64, Flight>,
     pub(super) air: FuturesUnordered<BoxFuture<'a, Landed>>,
@@ -109,12 +116,18 @@ pub(super) struct Engine<'a> {
     pub(super) stop: Option<Error>,
     interruption: Interruption,
     pub(super) started: Duration,
-    pub(super) failures_in_row: u32,
     pub(super) started_rows: u64,
 }
 
 impl<'a> Engine<'a> {
-    pub(super) fn new(pipeline: &'a Pipeline, run: RunId, report: Report, journal: Journal) -> Self {
+    pub(super) fn new(
+        pipeline: &'a Pipeline,
+        run: RunId,
+        report: Report,
+        journal: Journal,
+        outbox: Outbox,
+        reading: Reading<'a>,
+    ) -> Self {
         let capability = pipeline.destination.capability(&pipeline.target);
         let started = pipeline.clock.monotonic();
         Self {
@@ -124,7 +137,9 @@ impl<'a> Engine<'a> {
             report,
             journal,
             exits: ExitPhase::default(),
-            limiter: pipeline.limiter.clone().unwrap_or_else(|| Limiter::new(capability.rate)),
+            outbox,
+            reading,
+            rebind: RebindPhase::default(),
             budget: Budget::new(pipeline.retry),
             flights: BTreeMap::new(),
             air: FuturesUnordered::new(),
@@ -134,7 +149,6 @@ impl<'a> Engine<'a> {
             stop: None,
             interruption: Interruption::Awaited(pipeline.interruption(started)),
             started,
-            failures_in_row: 0,
             started_rows: 0,
         }
     }
@@ -143,27 +157,41 @@ impl<'a> Engine<'a> {
     pub(super) async fn fly(&mut self, mut work: impl Iterator<Item = Result<Work>> + Send) -> Result<()> {
         let pipeline = self.pipeline;
         let mut batcher = Batcher::new(&*pipeline.destination, &pipeline.target, self.capability);
-        let mut ready: VecDeque<(Operation, Work)> = VecDeque::new();
+        let mut ready: VecDeque<Ready> = self.outbox.take_ready();
+        let fresh = |(operation, work)| Ready { operation, work, place: None };
         let mut exhausted = false;
         loop {
             self.interrupt();
             let mut starting = Vec::new();
-            while self.stop.is_none() && self.flights.len() < self.capability.max_in_flight {
-                if let Some(error) = self.quota_reached().filter(|_| !ready.is_empty()) {
+            while self.stop.is_none() {
+                let waiting = !ready.is_empty() || !self.reading.done.is_empty();
+                if let Some(error) = pipeline.refusal().filter(|_| waiting) {
+                    self.stop(error);
+                    break;
+                }
+                if let Some(error) = self.quota_reached().filter(|_| waiting) {
                     // What is in the air may be counted already or not: only without it the figure is sure.
-                    if self.flights.is_empty() {
+                    if self.flights.is_empty() && self.reading.open.is_empty() {
                         self.stop(error);
                     }
                     break;
                 }
-                if let Some((operation, work)) = ready.pop_front() {
-                    starting.push(self.stage(operation, work));
+                if let Some(sighted) = self.reading.done.pop_front() {
+                    starting.extend(self.stage_sighted(sighted)?);
+                } else if self.flights.len() + self.reading.open.len() >= self.most_flights() {
+                    break;
+                } else if let Some(batch) = ready.pop_front() {
+                    match self.question(&batch) {
+                        Some(question) => self.look(batch, question)?,
+                        None => starting.push(self.stage(batch)?),
+                    }
                 } else if exhausted {
                     break;
                 } else if let Some(work) = work.next() {
-                    ready.extend(batcher.push(&work?)?);
+                    let work = self.hold_back(work?)?;
+                    ready.extend(batcher.push(&work)?.into_iter().map(fresh));
                 } else {
-                    ready.extend(batcher.finish()?);
+                    ready.extend(batcher.finish()?.into_iter().map(fresh));
                     exhausted = true;
                 }
             }
@@ -175,11 +203,21 @@ impl<'a> Engine<'a> {
             for sequence in starting {
                 self.launch_next_part(sequence)?;
             }
-            if self.air.is_empty() {
-                return Ok(());
+            if self.air.is_empty() && self.reading.open.is_empty() {
+                let left = !exhausted || !ready.is_empty() || !self.reading.done.is_empty();
+                if self.stop.is_some() || !left {
+                    return Ok(());
+                }
+                // All that was begun has landed without a call.
+                continue;
             }
             self.wait().await?;
         }
+    }
+
+    /// Most batches that may be open. While nobody knows whether the destination is back, a single one tries it.
+    fn most_flights(&self) -> usize {
+        if self.pipeline.limiter.is_on_trial() { 1 } else { self.capability.max_in_flight }
     }
 
     /// Whether the calls that may still be made are left to others.
@@ -187,7 +225,8 @@ impl<'a> Engine<'a> {
         let quota = self.pipeline.destination.quota()?;
         let share = self.pipeline.quota_reserve;
         let allowed = quota.limit as f64 * (1.0 - share);
-        ((quota.used + self.flights.len() as u64) as f64 >= allowed).then(|| {
+        let open = self.flights.len() + self.reading.open.len();
+        ((quota.used + open as u64) as f64 >= allowed).then(|| {
             Error::new(Kind::QuotaExhausted, "write", "the account's quota is used up to the reserve")
                 .with_context("used", quota.used)
                 .with_context("limit", quota.limit)
@@ -197,19 +236,29 @@ impl<'a> Engine<'a> {
     }
 
     /// Stages the intent of a batch.
-    fn stage(&mut self, operation: Operation, work: Work) -> u64 {
+    pub(super) fn stage(&mut self, batch: Ready) -> Result<u64> {
+        let Ready { operation, work, place } = batch;
         #[cfg(feature = "planted-defects")]
         let work = super::stale::replay(work);
         // What is removed has no image.
-        let images = if operation == Operation::Delete { Vec::new() } else { work.images.clone() };
-        let sequence = self.journal.stage_intent(operation as u8 + 1, work.keys.clone(), work.hashes.clone(), images);
+        let images = if operation.removes() { Vec::new() } else { work.images.clone() };
+        let (since, forced) = self.since(&work, place.as_ref());
+        let (sequence, place) = self.stage_flight(operation, &work, place, images)?;
         planted!(CommitBeforeAck => self.journal.stage_ack(sequence, &Ack::uniform(work.len(), Status::Synced)));
         let exit = self.exits.begun();
-        *if exit { &mut self.exits.started_rows } else { &mut self.started_rows } += work.len() as u64;
+        self.count_begun(work.len() as u64, place.as_ref());
+        self.report.totals.possible_duplicates += if forced { work.len() as u64 } else { 0 };
+        if !exit {
+            self.rebind.staged(work.len());
+        }
         let now = self.pipeline.clock.monotonic();
         let schedule = Schedule::new(self.pipeline.retry, now);
-        self.flights.insert(sequence, Flight::new(operation, exit, work, schedule, now));
-        sequence
+        let origin = place.as_ref().map_or(sequence, |place| place.sequence);
+        let tokens = self.tokens(operation, &work, origin);
+        let mut flight = Flight::new(operation, exit, work, schedule, now, place);
+        (flight.tokens, flight.since, flight.forced) = (tokens, since, forced);
+        self.flights.insert(sequence, flight);
+        Ok(sequence)
     }
 
     /// Waits until something has come back, and handles all that has.
@@ -217,9 +266,10 @@ impl<'a> Engine<'a> {
         tokio::select! {
             biased;
             Some(landed) = self.air.next() => self.handle(landed)?,
+            Some(sighted) = self.reading.open.next() => self.reading.done.push_back(sighted),
             Some(signal) = self.signals.1.recv() => self.checkpoint(signal),
             () = self.interruption.next() => match self.interruption {
-                Interruption::Grace(_) => self.abandon(),
+                Interruption::Grace(_) => self.abandon()?,
                 Interruption::Awaited(_) | Interruption::Over => self.interrupt(),
             },
         }
@@ -243,7 +293,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Waits no longer for calls in the air: their rows are in doubt.
-    fn abandon(&mut self) {
+    fn abandon(&mut self) -> Result<()> {
         self.interruption = Interruption::Over;
         self.air.clear();
         for sequence in self.flights.keys().copied().collect::<Vec<_>>() {
@@ -252,11 +302,15 @@ impl<'a> Engine<'a> {
                     flight.settle_all(&part, &part.unsent("run_stopped"));
                 }
             }
-            self.land(sequence);
+            self.land(sequence)?;
         }
+        Ok(())
     }
 
     fn checkpoint(&mut self, signal: Signal) {
+        if let Some(flight) = self.flights.get_mut(&signal.sequence) {
+            flight.job = Some(signal.token.clone());
+        }
         self.journal.stage_job(signal.sequence, &signal.token);
         self.checkpoints.push(signal.done);
     }
@@ -265,9 +319,12 @@ impl<'a> Engine<'a> {
     pub(super) fn launch_next_part(&mut self, sequence: u64) -> Result<()> {
         while let Some(flight) = self.flights.get_mut(&sequence) {
             match flight.parts.pop_front() {
-                Some(part) if self.stop.is_none() => return self.launch(sequence, part, Duration::ZERO),
+                // A second job for the same intent would take the place of the first one's token.
+                Some(part) if self.stop.is_none() && flight.job.is_none() => {
+                    return self.launch(sequence, part, Duration::ZERO);
+                }
                 Some(part) => flight.settle_all(&part, &part.unsent("run_stopped")),
-                None => self.land(sequence),
+                None => self.land(sequence)?,
             }
         }
         Ok(())
@@ -276,9 +333,11 @@ impl<'a> Engine<'a> {
     /// Sends a part after a pause, as soon as the rate allows.
     pub(super) fn launch(&mut self, sequence: u64, part: Part, pause: Duration) -> Result<()> {
         let Some(flight) = self.flights.get(&sequence) else { return Ok(()) };
-        let batch = flight.batch(&part, &self.pipeline.target)?;
+        let batch = self.reading.with_policies(flight.batch(&part, &self.pipeline.target)?, flight.exit);
+        // Asked again after the pause and the wait for a turn.
+        let forgotten_at = self.forgotten_at(flight).filter(|_| part.maybe_applied);
         let (clock, destination) = (Arc::clone(&self.pipeline.clock), &self.pipeline.destination);
-        let limiter = self.limiter.clone();
+        let limiter = self.pipeline.limiter.clone();
         let mut stopping = self.stopping.subscribe();
         let attempt = part.schedule.attempt();
         if attempt == 1 {
@@ -301,12 +360,18 @@ impl<'a> Engine<'a> {
             });
             // Asked first: a pause that ends in the moment of the stop must not let the call go out.
             let go = matches!(select(stopped, Box::pin(waited)).await, Either::Right(_));
-            if !go {
-                return Landed { sequence, part, result: None, job: None };
+            if !go || forgotten_at.is_some_and(|end| clock.wall() >= end) {
+                return Landed { sequence, part, result: None, refused: None, job: None };
             }
+            // The pause may have taken long: only now is it known whether the call may be made.
+            let permit = match pipeline.window_closed().map_or_else(|| pipeline.admit(), Err) {
+                Ok(permit) => permit,
+                Err(error) => return Landed { sequence, part, result: None, refused: Some(error), job: None },
+            };
             pipeline.emit(run, &Event::BatchSent { batch: batch.id, rows: batch.len(), attempt });
             let result = guarded(destination.write(&cx, batch)).await;
-            Landed { sequence, part, result: Some(result), job: None }
+            permit.settle(&result, Sign::Write, clock.monotonic(), pipeline.retry.give_up_after);
+            Landed { sequence, part, result: Some(result), refused: None, job: None }
         };
         self.air.push(call.instrument(span).boxed());
         Ok(())
@@ -316,14 +381,23 @@ impl<'a> Engine<'a> {
     pub(super) fn poll_job(&mut self, sequence: u64, part: Part, job: Job, pause: Duration) -> Result<()> {
         let Some(flight) = self.flights.get(&sequence) else { return Ok(()) };
         let batch = flight.batch(&part, &self.pipeline.target)?;
-        let clock = Arc::clone(&self.pipeline.clock);
-        let destination = &self.pipeline.destination;
+        let pipeline = self.pipeline;
+        let destination = &pipeline.destination;
         let cx = Context::new(self.run)
             .with_checkpoint(Arc::new(JobCheckpoint { sequence, signals: self.signals.0.clone() }));
         let call = async move {
+            let clock = &pipeline.clock;
             clock.sleep(pause).await;
+            let permit = loop {
+                match pipeline.limiter.admit(clock.monotonic()) {
+                    Ok(permit) => break permit,
+                    // The job goes on meanwhile.
+                    Err(until) => clock.sleep(until.saturating_sub(clock.monotonic())).await,
+                }
+            };
             let result = guarded(destination.resume(&cx, &batch, job.token.clone())).await;
-            Landed { sequence, part, result: Some(result), job: Some(job) }
+            permit.settle(&result, Sign::Read, clock.monotonic(), pipeline.retry.give_up_after);
+            Landed { sequence, part, result: Some(result), refused: None, job: Some(job) }
         };
         self.air.push(call.boxed());
         Ok(())

@@ -41,7 +41,7 @@ impl ExitPhase {
     pub(super) fn note(&mut self, flight: &Flight) {
         let Some(written) = self.written.as_mut().filter(|_| !self.begun) else { return };
         written.extend(flight.settled.iter().flatten().filter_map(|settled| match settled {
-            Settled::Written { id: Some(id), .. } => Some(xxh3_128(id.as_str().as_bytes())),
+            Settled::Written { id: Some(id), .. } | Settled::Found { id, .. } => Some(xxh3_128(id.as_str().as_bytes())),
             _ => None,
         }));
     }
@@ -114,11 +114,14 @@ pub(super) fn count(report: &mut Report, flight: &Flight) {
     let again = "nothing; the next run sends it again";
     for (row, settled) in flight.settled.iter().enumerate() {
         let (count, outcome, reason) = match settled {
-            Some(Settled::Written { .. } | Settled::Unchanged | Settled::Missing) => {
+            Some(Settled::Written { .. } | Settled::Unchanged | Settled::Found { .. } | Settled::Missing) => {
                 totals.removed += 1;
                 continue;
             }
-            Some(settled @ Settled::Exists) => (&mut totals.skipped, Outcome::Skipped, left_alone(settled)),
+            // Only writes are looked for again.
+            Some(settled @ (Settled::Exists | Settled::Lost)) => {
+                (&mut totals.skipped, Outcome::Skipped, left_alone(settled))
+            }
             Some(Settled::Rejected { code, field, fix }) => {
                 let field = field.as_ref().map(|field| field.as_str().to_owned());
                 (&mut totals.rejected, Outcome::Rejected, Reason::new(code.clone(), field, fix))

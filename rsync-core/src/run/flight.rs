@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::adoption::Adopted;
+use super::carried::Place;
 use crate::batch::batch_id;
 use crate::capability::Operation;
 use crate::destination::{Target, WriteBatch};
 use crate::error::Result;
-use crate::ids::{BatchId, FieldName, RemoteId};
+use crate::ids::{BatchId, FieldName, JobToken, RemoteId, Token};
 use crate::outcome::{Applied, Effect, Outcome};
 use crate::plan::Work;
 use crate::policy::Change;
@@ -17,26 +19,47 @@ use crate::state::codec::{Ack, Note, Status};
 /// The outcome of a row, with what the report and the state keep of it.
 #[derive(Clone, Debug)]
 pub(super) enum Settled {
-    Written { id: Option<RemoteId>, effect: Effect, applied: Applied },
+    Written {
+        id: Option<RemoteId>,
+        effect: Effect,
+        applied: Applied,
+    },
     Unchanged,
+    /// The record has what the row says, or its fields' policies keep it as it is: then with a code. Nothing was sent.
+    Found {
+        id: RemoteId,
+        kept: Option<&'static str>,
+    },
     Missing,
+    /// Missing by the id of its record: resolved by its match value later in the run.
+    Lost,
     Exists,
-    Rejected { code: String, field: Option<FieldName>, fix: &'static str },
-    Failed { code: String },
-    InDoubt { code: String },
-    Deferred { code: &'static str },
+    Rejected {
+        code: String,
+        field: Option<FieldName>,
+        fix: &'static str,
+    },
+    Failed {
+        code: String,
+    },
+    InDoubt {
+        code: String,
+    },
+    Deferred {
+        code: &'static str,
+    },
 }
 
 impl Settled {
     pub(super) fn outcome(&self) -> Outcome {
         match self {
             Settled::Written { .. } => Outcome::Written,
-            Settled::Unchanged => Outcome::Unchanged,
-            Settled::Missing | Settled::Exists => Outcome::Skipped,
+            Settled::Unchanged | Settled::Found { kept: None, .. } => Outcome::Unchanged,
+            Settled::Found { kept: Some(_), .. } | Settled::Missing | Settled::Exists => Outcome::Skipped,
             Settled::Rejected { .. } => Outcome::Rejected,
             Settled::Failed { .. } => Outcome::Failed,
             Settled::InDoubt { .. } => Outcome::InDoubt,
-            Settled::Deferred { .. } => Outcome::Deferred,
+            Settled::Deferred { .. } | Settled::Lost => Outcome::Deferred,
         }
     }
 }
@@ -73,12 +96,32 @@ pub(super) struct Flight {
     maybe_applied: Vec<bool>,
     pub(super) started: Duration,
     pub(super) splits: u32,
+    /// The job that works on it, as far as is known.
+    pub(super) job: Option<JobToken>,
+    /// Set if an earlier run sent it.
+    pub(super) adopted: Option<Adopted>,
+    /// Where its rows are kept, should the model not give them back.
+    pub(super) place: Option<Place>,
+    pub(super) tokens: Option<Vec<Token>>,
+    /// Since when it may have been applied, milliseconds since the Unix epoch.
+    pub(super) since: u64,
+    /// Whether it is sent although the destination may act twice.
+    pub(super) forced: bool,
 }
 
 impl Flight {
-    pub(super) fn new(operation: Operation, exit: bool, work: Work, schedule: Schedule, now: Duration) -> Self {
+    pub(super) fn new(
+        operation: Operation,
+        exit: bool,
+        work: Work,
+        schedule: Schedule,
+        now: Duration,
+        place: Option<Place>,
+    ) -> Self {
         let rows = (0..work.len() as u32).collect();
-        let part = Part { rows, schedule, maybe_applied: false };
+        // Rows in doubt that are kept are sent apart from others.
+        let maybe_applied = place.is_some() && work.changes.contains(&Change::InDoubt);
+        let part = Part { rows, schedule, maybe_applied };
         Self {
             id: batch_id(operation, &work),
             operation,
@@ -89,6 +132,12 @@ impl Flight {
             parts: VecDeque::from([part]),
             started: now,
             splits: 0,
+            job: None,
+            adopted: None,
+            place,
+            tokens: None,
+            since: 0,
+            forced: false,
         }
     }
 
@@ -96,8 +145,14 @@ impl Flight {
     pub(super) fn batch(&self, part: &Part, target: &Target) -> Result<WriteBatch> {
         planted!(NewIdemKeyPerAttempt => {
             let work = self.work.take(&part.rows)?;
-            let id = BatchId(batch_id(self.operation, &work).0 ^ u128::from(part.schedule.attempt()));
-            return WriteBatch::new(id, self.operation, target.clone(), work.rows);
+            let attempt = part.schedule.attempt();
+            let id = BatchId(batch_id(self.operation, &work).0 ^ u128::from(attempt));
+            let batch = WriteBatch::new(id, self.operation, target.clone(), work.rows)?;
+            let anew = |token: Token| Token::new(format!("{}{attempt}", token.as_str()));
+            return match self.tokens_of(part) {
+                Some(tokens) => batch.with_tokens(tokens.into_iter().map(anew).collect()),
+                None => Ok(batch),
+            };
         });
         let part_work;
         let (id, work) = if part.rows.len() == self.work.len() {
@@ -107,12 +162,25 @@ impl Flight {
             part_work = self.work.take(&part.rows)?;
             (batch_id(self.operation, &part_work), &part_work)
         };
-        let batch = WriteBatch::new(id, self.operation, target.clone(), work.rows.clone())?;
+        let mut batch = WriteBatch::new(id, self.operation, target.clone(), work.rows.clone())?;
+        if let Some(tokens) = self.tokens_of(part) {
+            batch = batch.with_tokens(tokens)?;
+        }
         // A batch goes by id as a whole, or not at all.
         match work.ids.as_ref().filter(|_| work.by_id(0)) {
             Some(ids) => batch.with_ids(ids.iter().flatten().map(RemoteId::new).collect()),
             None => Ok(batch),
         }
+    }
+
+    fn tokens_of(&self, part: &Part) -> Option<Vec<Token>> {
+        let tokens = self.tokens.as_ref()?;
+        Some(part.rows.iter().map(|row| tokens[*row as usize].clone()).collect())
+    }
+
+    /// Whether its rows are of an earlier run, and no row of this read stands for them.
+    pub(super) fn is_carried(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.carried && !place.tied)
     }
 
     pub(super) fn settle(&mut self, row: u32, settled: Settled, maybe_applied: bool) {
@@ -126,6 +194,15 @@ impl Flight {
         }
     }
 
+    /// Takes the outcomes of rows that need not be sent.
+    pub(super) fn settle_unsent(&mut self, settled: Vec<Option<Settled>>) {
+        self.settled = settled;
+        for part in &mut self.parts {
+            part.rows.retain(|row| self.settled[*row as usize].is_none());
+        }
+        self.parts.retain(|part| !part.rows.is_empty());
+    }
+
     pub(super) fn written(&self) -> usize {
         self.settled.iter().flatten().filter(|settled| settled.outcome() == Outcome::Written).count()
     }
@@ -134,14 +211,16 @@ impl Flight {
     pub(super) fn ack(&self) -> Ack {
         let mut ack = Ack::uniform(0, Status::InDoubt);
         // What was to be done about the record of a row that left: it is gone, or kept with other values.
-        let done = if self.operation == Operation::Delete { Status::Removed } else { Status::Synced };
+        let done = if self.operation.removes() { Status::Removed } else { Status::Synced };
         for (row, settled) in self.settled.iter().enumerate() {
             let before = self.work.attempts[row];
             let plain = |status| (status, 0, None);
             let (mut status, attempts, note) = match settled {
-                Some(Settled::Written { .. } | Settled::Unchanged) => plain(done),
+                Some(Settled::Written { .. } | Settled::Unchanged | Settled::Found { .. }) => plain(done),
                 Some(Settled::Missing) if self.exit => plain(Status::Removed),
                 Some(Settled::Missing) => plain(Status::Missing),
+                // Until it is resolved the key stays bound, so that a run that ends before leads here again.
+                Some(Settled::Lost) => (Status::Failed, before, Some(("record_gone".to_owned(), String::new()))),
                 Some(Settled::Exists) => plain(Status::Exists),
                 Some(Settled::Rejected { code, field, .. }) => {
                     let field = field.as_ref().map(|field| field.as_str().to_owned()).unwrap_or_default();
@@ -158,10 +237,12 @@ impl Flight {
             };
             // What an earlier run or attempt sent may still be there, whatever was learned about the last one.
             let doubtful = self.work.changes[row] == Change::InDoubt || self.maybe_applied[row];
-            if doubtful && status != Status::Synced && !status.ends_record() {
+            // A kept row that is refused with its own token and values would be refused for ever.
+            let refused = status == Status::Rejected && self.place.is_some();
+            if doubtful && status != Status::Synced && !status.ends_record() && !refused {
                 status = Status::InDoubt;
             }
-            if status == Status::InDoubt && self.operation == Operation::Delete {
+            if status == Status::InDoubt && self.operation.removes() {
                 status = Status::Leaving;
             }
             planted!(FailedNotRetried => if status == Status::Failed { status = Status::Rejected; });
@@ -169,7 +250,10 @@ impl Flight {
             ack.created.push(matches!(settled, Some(Settled::Written { effect: Effect::Created, .. })));
             ack.attempts.push(attempts);
             ack.ids.push(match settled {
-                Some(Settled::Written { id: Some(id), .. }) => id.as_str(),
+                Some(Settled::Written { id: Some(id), .. } | Settled::Found { id, .. }) => id.as_str(),
+                Some(Settled::Written { id: None, .. } | Settled::Unchanged) if !self.exit => {
+                    self.work.id(row).unwrap_or_default()
+                }
                 _ => "",
             });
             if let Some((code, field)) = note {

@@ -1,13 +1,24 @@
 //! Planning and applying: the only module that sees all stages and performs effects.
 
+mod adoption;
 mod answers;
 mod apply;
+mod carried;
+mod columns;
+mod decide;
 mod engine;
 mod exits;
 mod flight;
+mod initial;
+mod lifecycle;
+mod look;
+mod lookup;
 mod planning;
+mod preflight;
+mod rebind;
 #[cfg(feature = "planted-defects")]
 mod stale;
+mod timing;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,8 +29,9 @@ use futures::future::{BoxFuture, select};
 use crate::error::{Error, Kind, Result, Retry};
 use crate::event::Event;
 use crate::ids::RunId;
+use crate::limit::Sign;
 use crate::pipeline::Pipeline;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanOptions};
 use crate::report::Report;
 use crate::retry::{Next, Schedule};
 
@@ -61,11 +73,22 @@ impl Pipeline {
     /// # Errors
     ///
     /// [`Kind::SchemaMismatch`] and [`Kind::Unsupported`] list everything that does not fit;
-    /// [`Kind::StateMismatch`] if the state belongs to something else; whatever the source, the destination's
-    /// health check and the state store report. Every failure is told to the observers with the sync's owner.
+    /// [`Kind::StateMismatch`] if the state belongs to something else, [`Kind::StateLost`] if it is not the one that the
+    /// host expects; [`Kind::TooEarly`] if the last run was told to wait longer; [`Kind::Unavailable`] without a call if
+    /// the destination was down a moment ago; whatever the source, the destination's health check and the state store
+    /// report. Every failure is told to the observers with the sync's owner.
     pub async fn plan(&self) -> Result<Plan> {
+        self.plan_with(PlanOptions::new()).await
+    }
+
+    /// Plans as [`Pipeline::plan`] does, with something out of the ordinary: to begin anew, or to send rows again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::plan`].
+    pub async fn plan_with(&self, options: PlanOptions) -> Result<Plan> {
         let run = RunId(self.randomness.next_u64());
-        let planned = self.plan_run(run).await;
+        let planned = Box::pin(self.plan_run(run, &options)).await;
         if let Err(error) = &planned {
             self.emit_failure(run, error);
         }
@@ -105,7 +128,22 @@ impl Pipeline {
     ///
     /// As [`Pipeline::plan`] and [`Pipeline::apply`].
     pub async fn run(&self) -> Result<Report, Failure> {
-        let plan = self.plan().await?;
+        self.run_with(PlanOptions::new()).await
+    }
+
+    /// Plans with `options` and applies.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::plan`] and [`Pipeline::apply`], and [`Kind::TooEarly`] if the sync's window is closed.
+    pub async fn run_with(&self, options: PlanOptions) -> Result<Report, Failure> {
+        if !options.ignore_not_before
+            && let Err(failure) = self.check_window()
+        {
+            self.emit_failure(RunId(self.randomness.next_u64()), &failure.error);
+            return Err(failure);
+        }
+        let plan = self.plan_with(options).await?;
         self.apply(plan).await
     }
 
@@ -116,6 +154,10 @@ impl Pipeline {
     }
 
     fn emit_failure(&self, run: RunId, error: &Error) {
+        if error.kind() == Kind::TooEarly {
+            tracing::info!(sync = %self.sync, %run, %error, "run postponed");
+            return self.emit(run, &Event::RunPostponed { left: error.delay() });
+        }
         tracing::error!(
             sync = %self.sync, %run, team = %self.owner.team, contact = %self.owner.contact,
             kind = error.kind().as_str(), %error, "run failed"
@@ -149,12 +191,18 @@ impl Pipeline {
     async fn reading<T, F: Future<Output = Result<T>>>(&self, call: impl Fn() -> F) -> Result<T> {
         let mut schedule = Schedule::new(self.retry, self.clock.monotonic());
         loop {
-            let error = match call().await {
+            let permit = self.admit()?;
+            let result = call().await;
+            permit.settle(&result, Sign::Read, self.clock.monotonic(), self.retry.give_up_after);
+            let error = match result {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
             if matches!(error.retry(), Retry::Never | Retry::Exhausted) {
                 return Err(error);
+            }
+            if self.limiter.is_down(self.clock.monotonic()) {
+                return Err(error.with_retry(Retry::Exhausted));
             }
             match schedule.next(self.clock.monotonic(), error.delay(), &*self.randomness) {
                 Next::Again(pause) => self.clock.sleep(pause).await,

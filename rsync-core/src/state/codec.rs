@@ -10,12 +10,21 @@
 //! | | `counters` | [`Counters`] |
 //! | | `segments` | [`SegmentMeta`] list, oldest first |
 //! | | `fields/` + `u32` | list of field names: the columns of images |
+//! | | `origin` | the epochs that this state replaced; may be missing, as may the next two |
+//! | | `not_before` | when the next run may begin, if the last one was told |
+//! | | `definition` | the model's version and the mapped fields of the last run |
 //! | `intents` | `u64` sequence, big-endian | [`Intent`] |
 //! | `acks` | the same | [`Ack`] |
 //! | `keys` | `u64` segment, `u32` block, big-endian | [`KeyBlock`] |
 //! | `images` | the same | [`ImageBlock`] |
 //! | `runs` | `u64` sequence, big-endian | [`RunRecord`] |
 //! | `jobs` | `u64` sequence of the intent, big-endian | `str` job token |
+//! | `outbox` | `u64` sequence of the first intent, big-endian | rows, encrypted; see below |
+//!
+//! A record of `outbox` holds the rows of one batch that the model cannot give back and the destination has not settled.
+//! It has no checksum of its own, since the encryption authenticates it: a version byte, a nonce of 12 bytes, then
+//! AES-128-GCM-SIV under a key derived from the hash key and the sync's name, with that name, the version and the sequence
+//! as associated data. A state without the table has an empty one.
 //!
 //! A segment is a sorted list of entries, cut in blocks of [`SegmentMeta::block_rows`]. Of two entries with one key, the one in
 //! the newer segment holds; an entry without an image leaves the image of the older one in force, one without a
@@ -40,8 +49,8 @@ const IMAGE_BLOCK_BYTES: usize = 130_000;
 const USUAL_ID_BYTES: usize = 24;
 
 /// What to do about a state that cannot be understood.
-pub(crate) const DAMAGE_REMEDY: &str =
-    "restore the state from a backup, or move it away to begin anew: then every row is sent again";
+pub(crate) const DAMAGE_REMEDY: &str = "restore the state from a backup that was made after the last run, or plan with \
+     PlanOptions::begin_anew: then every row is sent again";
 
 fn corrupt(what: &'static str) -> Error {
     Error::new(Kind::StateCorrupt, "read the state", "a stored record is damaged")
@@ -482,6 +491,21 @@ impl Ack {
         Self { status: vec![status; rows], created: vec![false; rows], attempts, ids, notes: Vec::new() }
     }
 
+    /// The answer for some of its rows, in this order.
+    pub(crate) fn take(&self, rows: &[u32]) -> Self {
+        let mut ack = Self::default();
+        for (at, row) in rows.iter().enumerate() {
+            let (at, from) = (at as u32, *row as usize);
+            ack.status.push(self.status[from]);
+            ack.created.push(self.created[from]);
+            ack.attempts.push(self.attempts[from]);
+            ack.ids.push(self.ids.get(from));
+            let notes = self.notes.iter().filter(|note| note.row == *row);
+            ack.notes.extend(notes.map(|note| Note { row: at, ..note.clone() }));
+        }
+        ack
+    }
+
     /// The record's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_capacity(16 + self.status.len() * 20);
@@ -691,6 +715,11 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// Whether the run counts: it ended, and no error stopped it.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self.status.as_str(), "completed" | "incomplete" | "stopped")
+    }
+
     /// The record's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::default();

@@ -66,6 +66,21 @@ pub async fn copy_state(from: &dyn StateSession, to: &dyn StateSession) -> Resul
     Ok(writer.records)
 }
 
+/// Whether two states hold the same records.
+pub(super) async fn is_same(one: &dyn StateRead, other: &dyn StateRead) -> Result<bool> {
+    for table in Table::ALL {
+        let (mut ours, mut theirs) = (Pages::new(one, table), Pages::new(other, table));
+        loop {
+            match (ours.next().await?, theirs.next().await?) {
+                (None, None) => break,
+                (ours, theirs) if ours == theirs => {}
+                _ => return Ok(false),
+            }
+        }
+    }
+    Ok(true)
+}
+
 fn put(table: Table, key: Vec<u8>, value: Vec<u8>) -> Mutation {
     Mutation::Put { table, key, value }
 }

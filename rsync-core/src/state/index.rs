@@ -7,11 +7,12 @@ use std::ops::Range;
 
 use crate::capability::Operation;
 use crate::error::{Error, Kind, Result};
-use crate::ids::{FieldName, KeyHash, RunId};
+use crate::ids::{FieldName, JobToken, KeyHash, RunId};
 use crate::state::codec::{
     Ack, Binding, Counters, DAMAGE_REMEDY, FORMAT, ImageRecord, Intent, KeyBlockView, Reader, RunRecord, SegmentMeta,
     Status, block_key, decode_fields, read_sequence_key, sequence_key,
 };
+use crate::state::life::{DEFINITION, Definition, ORIGIN, OpenJob, StateMark, decode_origin};
 use crate::state::segment::{Pending, Remap, required};
 use crate::state::store::{StateRead, Table};
 
@@ -103,12 +104,20 @@ pub(crate) struct Acknowledged {
     /// For each segment, the first key of each block.
     pub(super) first_keys: Vec<Vec<u128>>,
     pub(crate) field_lists: BTreeMap<u32, Vec<FieldName>>,
-    /// Sequence numbers whose batches have no answer, with what is to be recorded as one.
+    /// Jobs whose batches have no answer.
+    pub(crate) jobs: Vec<OpenJob>,
+    /// Sequence numbers of other batches without an answer, with what is to be recorded as one.
     pub(crate) orphans: Vec<(u64, Ack)>,
     /// Rows and records that are in no segment yet.
     pub(crate) pending_rows: usize,
     pub(crate) pending_batches: usize,
     pub(crate) runs: Vec<RunRecord>,
+    /// Epochs of the states that this one replaced.
+    pub(crate) origin: Vec<u64>,
+    /// The definition under which the last run wrote, where it is known.
+    pub(crate) definition: Option<Definition>,
+    /// The records of a state that the next commit replaces.
+    pub(crate) replaces: Vec<(Table, Vec<u8>)>,
     width: usize,
     entries: Vec<Entry>,
     /// Where the image of an entry is: a position in the segments laid end to end, then in `fresh`. `None` when
@@ -158,14 +167,7 @@ impl Acknowledged {
         let Some(format) = read.get(Table::Meta, b"format").await? else {
             return Ok(state);
         };
-        let mut r = Reader::new("format", &format)?;
-        let format = r.u32()?;
-        if format > FORMAT {
-            return Err(Error::new(Kind::StateTooNew, "read the state", "the state was written by a newer version")
-                .with_context("format", format)
-                .with_context("known", FORMAT)
-                .with_remedy("run this sync with the newer version of the library"));
-        }
+        check_format(&format)?;
         state.binding = Some(Binding::decode(&required(read.get(Table::Meta, b"binding").await?)?)?);
         state.counters = Counters::decode(&required(read.get(Table::Meta, b"counters").await?)?)?;
         let prefix = b"fields/";
@@ -183,13 +185,60 @@ impl Acknowledged {
             state.segments.push((meta, remap));
         }
         state.load_runs(read).await?;
+        let origin = read.get(Table::Meta, ORIGIN).await?;
+        state.origin = origin.map(|bytes| decode_origin(&bytes)).transpose()?.unwrap_or_default();
+        let definition = read.get(Table::Meta, DEFINITION).await?;
+        state.definition = definition.map(|bytes| Definition::decode(&bytes)).transpose()?;
         let (pending, orphans) = state.load_pending(read, fields).await?;
         state.orphans = orphans;
+        state.load_jobs(read).await?;
         state.pending_batches = pending.batches.len();
         state.pending_rows = pending.batches.iter().map(|(intent, _)| intent.keys.len()).sum();
         state.load_keys(read, &pending).await?;
         state.index();
         Ok(state)
+    }
+
+    /// An empty state that is to replace the one that is stored, whatever that belongs to and however it is damaged.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StateTooNew`]: what a newer version may have put there cannot be removed by this one.
+    pub(crate) async fn anew(read: &dyn StateRead, fields: &[FieldName]) -> Result<Self> {
+        let mut state = Self { width: fields.len(), ..Self::default() };
+        if let Some(Err(error)) = read.get(Table::Meta, b"format").await?.map(|format| check_format(&format))
+            && error.kind() == Kind::StateTooNew
+        {
+            return Err(error);
+        }
+        let binding = read.get(Table::Meta, b"binding").await?.and_then(|bytes| Binding::decode(&bytes).ok());
+        state.origin = binding.map(|binding| binding.epoch).into_iter().collect();
+        for table in Table::ALL {
+            scan_all(read, table, Vec::new(), |key, _| {
+                state.replaces.push((table, key.to_vec()));
+                Ok(true)
+            })
+            .await?;
+        }
+        Ok(state)
+    }
+
+    /// Which state it is, and how far it has come; `None` if there is none.
+    pub(crate) fn mark(&self) -> Option<StateMark> {
+        self.binding.as_ref().map(|binding| StateMark::new(binding.epoch, self.counters.next_run))
+    }
+
+    /// Whether any run of the sync was accepted.
+    pub(crate) async fn was_ever_accepted(&self, read: &dyn StateRead) -> Result<bool> {
+        let mut accepted = self.runs.iter().any(RunRecord::is_accepted);
+        if !accepted && self.counters.next_run > RUNS as u64 {
+            scan_all(read, Table::Runs, Vec::new(), |_, value| {
+                accepted |= RunRecord::decode(value)?.is_accepted();
+                Ok(!accepted)
+            })
+            .await?;
+        }
+        Ok(accepted)
     }
 
     fn remap(&self, list: u32, fields: &[FieldName]) -> Result<Remap> {
@@ -205,6 +254,32 @@ impl Acknowledged {
         })
         .await?;
         self.runs = runs;
+        Ok(())
+    }
+
+    /// The rows on which jobs work, by key, with the operation of the job.
+    pub(crate) fn rows_of_jobs(&self) -> HashMap<u128, Operation> {
+        self.jobs.iter().flat_map(|job| job.keys.iter().map(|key| (*key, job.operation))).collect()
+    }
+
+    /// Takes the batches on which a job works out of those without an answer.
+    async fn load_jobs(&mut self, read: &dyn StateRead) -> Result<()> {
+        let mut tokens = Vec::new();
+        scan_all(read, Table::Jobs, Vec::new(), |key, value| {
+            let mut r = Reader::new("job", value)?;
+            tokens.push((read_sequence_key(key)?, JobToken::new(r.str()?)));
+            r.end()?;
+            Ok(true)
+        })
+        .await?;
+        for (sequence, token) in tokens {
+            let Some(at) = self.orphans.iter().position(|(orphan, _)| *orphan == sequence) else { continue };
+            let intent = Intent::decode(&required(read.get(Table::Intents, &sequence_key(sequence)).await?)?)?;
+            let operation = Operation::ALL.into_iter().find(|operation| *operation as u8 + 1 == intent.operation);
+            let Some(operation) = operation else { continue };
+            self.orphans.remove(at);
+            self.jobs.push(OpenJob { sequence, token, operation, keys: intent.keys, rows: intent.rows });
+        }
         Ok(())
     }
 
@@ -226,7 +301,7 @@ impl Acknowledged {
             let sequence = read_sequence_key(key)?;
             let intent = Intent::decode(value)?;
             let ack = acks.remove(&sequence).unwrap_or_else(|| {
-                let removal = intent.operation == Operation::Delete as u8 + 1;
+                let removal = Operation::ALL.iter().any(|o| o.removes() && *o as u8 + 1 == intent.operation);
                 let ack = Ack::uniform(intent.keys.len(), if removal { Status::Leaving } else { Status::InDoubt });
                 orphans.push((sequence, ack.clone()));
                 ack
@@ -381,6 +456,11 @@ impl Acknowledged {
         self.entries.len()
     }
 
+    /// Fields of an image.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
     /// Where `key` is, and the hash of its settled row.
     fn search(&self, key: KeyHash, start: u32) -> Option<(usize, u64)> {
         let wanted = ((key.0 >> 64) as u64, key.0 as u64);
@@ -445,17 +525,22 @@ impl Acknowledged {
 
     /// The standing of the key at `position`.
     pub(crate) fn status(&self, position: usize) -> Status {
-        self.mark(position).0
+        self.marked(position).0
     }
 
-    fn mark(&self, position: usize) -> (Status, u8) {
+    fn marked(&self, position: usize) -> (Status, u8) {
         if self.marks.is_empty() { None } else { self.marks.get(&(position as u32)).copied() }
             .unwrap_or((Status::Synced, 0))
     }
 
+    /// Positions of the keys that are not plainly synced, in no order.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = usize> {
+        self.marks.keys().map(|position| *position as usize)
+    }
+
     /// What is known of the key at `position`.
     pub(crate) fn prior(&self, position: usize) -> Prior {
-        let (status, attempts) = self.mark(position);
+        let (status, attempts) = self.marked(position);
         Prior { position, status, attempts, acknowledged: self.location(position) != NO_IMAGE }
     }
 
@@ -514,6 +599,17 @@ impl Acknowledged {
     pub(crate) fn interrupted_run(&self) -> Option<RunId> {
         self.runs.last().filter(|run| run.ended_ms == 0).map(|run| RunId(run.run))
     }
+}
+
+fn check_format(record: &[u8]) -> Result<()> {
+    let format = Reader::new("format", record)?.u32()?;
+    if format > FORMAT {
+        return Err(Error::new(Kind::StateTooNew, "read the state", "the state was written by a newer version")
+            .with_context("format", format)
+            .with_context("known", FORMAT)
+            .with_remedy("run this sync with the newer version of the library"));
+    }
+    Ok(())
 }
 
 fn damaged() -> Error {

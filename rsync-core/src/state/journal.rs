@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::ids::{FieldName, JobToken};
 use crate::state::codec::{
-    Ack, Binding, Counters, FORMAT, Intent, RunRecord, SegmentMeta, Status, Writer, block_key, encode_fields,
-    sequence_key,
+    Ack, Binding, Counters, DAMAGE_REMEDY, FORMAT, Intent, Note, RunRecord, SegmentMeta, Status, Writer, block_key,
+    encode_fields, sequence_key,
 };
 use crate::state::index::Acknowledged;
+use crate::state::life::{DEFINITION, Definition, NOT_BEFORE, ORIGIN, Postponed, StateMark, encode_origin};
 use crate::state::segment::{Merge, Pending, Remap, SegmentWriter};
 use crate::state::store::{Mutation, StateSession, Table};
 
@@ -34,12 +35,14 @@ const LIMITS: Limits =
 #[derive(Debug)]
 pub(crate) struct Journal {
     session: Arc<dyn StateSession>,
+    epoch: u64,
     counters: Counters,
     segments: Vec<(SegmentMeta, Remap)>,
     width: usize,
     fields_id: u32,
     /// Lists of fields by id, for batches of earlier runs.
     remaps: Vec<(u32, Remap)>,
+    field_lists: Vec<(u32, Vec<FieldName>)>,
     staged: Vec<Mutation>,
     acked_rows: usize,
     acked_batches: usize,
@@ -48,7 +51,8 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Continues the state that `known` was read from, and begins a run: batches that an earlier run left without
-    /// an answer are recorded as in doubt, `run` is recorded as begun.
+    /// an answer are recorded as in doubt, `run` is recorded as begun. A state that is begun anew replaces the old one in
+    /// this same commit.
     pub(crate) async fn begin(
         session: Arc<dyn StateSession>,
         known: &Acknowledged,
@@ -57,13 +61,20 @@ impl Journal {
         run: &RunRecord,
     ) -> Result<Self> {
         let mut counters = known.counters;
-        let mut staged = Vec::new();
+        let mut staged: Vec<Mutation> =
+            known.replaces.iter().map(|(table, key)| Mutation::Delete { table: *table, key: key.clone() }).collect();
         if known.binding.is_none() {
             let mut format = Writer::default();
             format.u32(FORMAT);
             put_meta(&mut staged, b"format", format.finish());
             put_meta(&mut staged, b"binding", binding.encode());
             put_meta(&mut staged, b"segments", SegmentMeta::encode_list(&[]));
+            if !known.origin.is_empty() {
+                put_meta(&mut staged, ORIGIN, encode_origin(&known.origin));
+            }
+        } else {
+            // It is early no more, or the host would not wait.
+            staged.push(Mutation::Delete { table: Table::Meta, key: NOT_BEFORE.to_vec() });
         }
         let fields_id = match known.field_lists.iter().find(|(_, list)| list.as_slice() == fields) {
             Some((id, _)) => *id,
@@ -77,17 +88,20 @@ impl Journal {
         let mut remaps: Vec<(u32, Remap)> =
             known.field_lists.iter().map(|(id, list)| (*id, Remap::new(list, fields))).collect();
         remaps.push((fields_id, Remap::new(fields, fields)));
+        let field_lists = known.field_lists.iter().map(|(id, list)| (*id, list.clone())).collect();
         for (sequence, ack) in &known.orphans {
             put(&mut staged, Table::Acks, sequence_key(*sequence), ack.encode());
             staged.push(Mutation::Delete { table: Table::Jobs, key: sequence_key(*sequence) });
         }
         let mut journal = Self {
+            epoch: binding.epoch,
             session,
             counters,
             segments: known.segments.clone(),
             width: fields.len(),
             fields_id,
             remaps,
+            field_lists,
             staged,
             acked_rows: known.pending_rows,
             acked_batches: known.pending_batches,
@@ -98,6 +112,21 @@ impl Journal {
         journal.counters.next_run += 1;
         journal.commit().await?;
         Ok(journal)
+    }
+
+    /// Which state it is, and how far it has come.
+    pub(crate) fn mark(&self) -> StateMark {
+        StateMark::new(self.epoch, self.counters.next_run)
+    }
+
+    /// Stages that the next run is to begin later.
+    pub(crate) fn stage_postponed(&mut self, postponed: &Postponed) {
+        put_meta(&mut self.staged, NOT_BEFORE, postponed.encode());
+    }
+
+    /// Stages the definition under which the run wrote.
+    pub(crate) fn stage_definition(&mut self, definition: &Definition) {
+        put_meta(&mut self.staged, DEFINITION, definition.encode());
     }
 
     fn stage_run(&mut self, sequence: u64, run: &RunRecord) {
@@ -157,6 +186,41 @@ impl Journal {
         let n = keys.len();
         let sequence = self.stage_intent(0, keys, vec![0; n], Vec::new());
         self.stage_ack(sequence, &Ack::uniform(n, Status::Removed));
+    }
+
+    /// Stages, in place of an intent without rows, what is known of rows that an earlier run began to send under another
+    /// mapping maybe: `fields` are those of their images.
+    pub(crate) fn stage_late(&mut self, sequence: u64, intent: Intent, fields: &[FieldName]) -> Result<()> {
+        let list = self.field_lists.iter().find(|(_, list)| list == fields);
+        let (id, _) = list.ok_or_else(|| {
+            Error::new(Kind::StateCorrupt, "write the state", "the state does not know the fields of a row that waits")
+                .with_remedy(DAMAGE_REMEDY)
+        })?;
+        put(&mut self.staged, Table::Intents, sequence_key(sequence), Intent { fields: *id, ..intent }.encode());
+        Ok(())
+    }
+
+    /// Records of the outbox from the key `from` on.
+    pub(crate) async fn outbox(&self, from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.session.scan(Table::Outbox, from, limit).await
+    }
+
+    /// Stages rows that must be kept until the destination has settled them; `None` if none are left.
+    pub(crate) fn stage_outbox(&mut self, sequence: u64, record: Option<Vec<u8>>) {
+        let key = sequence_key(sequence);
+        match record {
+            Some(record) => put(&mut self.staged, Table::Outbox, key, record),
+            None => self.staged.push(Mutation::Delete { table: Table::Outbox, key }),
+        }
+    }
+
+    /// Stages where keys stand without anything being sent for them, with the code of the reason.
+    pub(crate) fn stage_standing(&mut self, keys: Vec<u128>, rows: Vec<u64>, status: Status, code: &str) {
+        let mut ack = Ack::uniform(keys.len(), status);
+        let note = |row| Note { row, code: code.to_owned(), field: String::new() };
+        ack.notes = (0..keys.len() as u32).map(note).collect();
+        let sequence = self.stage_intent(0, keys, rows, Vec::new());
+        self.stage_ack(sequence, &ack);
     }
 
     /// Stages the job that works on a batch.

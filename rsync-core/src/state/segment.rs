@@ -134,7 +134,7 @@ impl SegmentWriter {
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) batches: Vec<(Intent, Ack)>,
-    remaps: Vec<Remap>,
+    pub(crate) remaps: Vec<Remap>,
     /// (key, batch, row): sorted by key, the newest batch first.
     order: Vec<(u128, Reverse<u32>, u32)>,
 }

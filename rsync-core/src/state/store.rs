@@ -25,12 +25,14 @@ pub enum Table {
     Runs,
     /// Jobs that are running at a destination.
     Jobs,
+    /// Rows that the model cannot give back and the destination has not acknowledged, encrypted.
+    Outbox,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Table; 7] =
-        [Table::Meta, Table::Intents, Table::Acks, Table::Keys, Table::Images, Table::Runs, Table::Jobs];
+    pub const ALL: [Table; 8] =
+        [Table::Meta, Table::Intents, Table::Acks, Table::Keys, Table::Images, Table::Runs, Table::Jobs, Table::Outbox];
 
     /// A stable lower-case name.
     pub fn as_str(self) -> &'static str {
@@ -42,6 +44,7 @@ impl Table {
             Table::Images => "images",
             Table::Runs => "runs",
             Table::Jobs => "jobs",
+            Table::Outbox => "outbox",
         }
     }
 }

@@ -1,16 +1,20 @@
 //! A small sync whose parts a test can change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use rsync_core::arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use rsync_core::arrow::datatypes::{DataType, Field, Schema};
 use rsync_core::event::Observer;
 use rsync_core::ids::{RunId, SyncId};
 use rsync_core::memory::{ManualClock, MemoryDestination, MemorySource, SeededRandomness};
 use rsync_core::pipeline::PipelineBuilder;
+use rsync_core::state::codec::Intent;
+use rsync_core::state::{Mutation, StateRead, StateSession, StateStore, Table};
 use rsync_core::{
-    Event, FieldMap, FieldRule, FieldType, HashKey, MemoryStore, Model, NullRule, Owner, Pipeline, Target,
+    Error, Event, FieldMap, FieldRule, FieldType, HashKey, Kind, MemoryStore, Model, NullRule, Owner, Pipeline, Result,
+    Target,
 };
 
 pub(crate) type Row<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
@@ -138,5 +142,106 @@ impl Parts {
     /// Rows that were handed to the destination so far.
     pub(crate) fn rows_sent(&self) -> usize {
         self.destination.writes().iter().map(|write| write.rows).sum()
+    }
+}
+
+/// A store that notes which entries were decided upon, and of which a commit fails, with or without having been applied.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    inner: MemoryStore,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    commits: u64,
+    /// The commit that fails, and whether it is applied nevertheless.
+    fails: Option<(u64, bool)>,
+    failed: bool,
+    /// Sequence and key hash of every entry whose intent is durable together with its rows.
+    decided: BTreeSet<(Vec<u8>, u128)>,
+}
+
+#[derive(Debug)]
+struct WatchedSession {
+    inner: Box<dyn StateSession>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Watched {
+    pub(crate) fn new(inner: MemoryStore) -> Self {
+        Self { inner, seen: Arc::default() }
+    }
+
+    /// Lets the commit with this number, from now on and from 1, fail.
+    pub(crate) fn fail_commit(&self, number: u64, applied: bool) {
+        let mut seen = self.seen.lock().unwrap();
+        (seen.commits, seen.fails, seen.failed) = (0, Some((number, applied)), false);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.seen.lock().unwrap().failed
+    }
+
+    /// Entries that runs decided to append.
+    pub(crate) fn decided(&self) -> usize {
+        self.seen.lock().unwrap().decided.len()
+    }
+}
+
+#[async_trait]
+impl StateStore for Watched {
+    fn kind(&self) -> &'static str {
+        "watched"
+    }
+
+    async fn acquire(&self, sync: &SyncId) -> Result<Box<dyn StateSession>> {
+        Ok(Box::new(WatchedSession { inner: self.inner.acquire(sync).await?, seen: Arc::clone(&self.seen) }))
+    }
+}
+
+#[async_trait]
+impl StateRead for WatchedSession {
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.inner.get(table, key).await
+    }
+
+    async fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.inner.scan(table, from, limit).await
+    }
+}
+
+#[async_trait]
+impl StateSession for WatchedSession {
+    async fn commit(&self, mutations: Vec<Mutation>) -> Result<()> {
+        let fails = {
+            let mut seen = self.seen.lock().unwrap();
+            seen.commits += 1;
+            let fails = seen.fails.filter(|(number, _)| *number == seen.commits);
+            seen.failed |= fails.is_some();
+            fails
+        };
+        let error = || Err(Error::new(Kind::StateStore, "write the state", "planted"));
+        if fails == Some((self.seen.lock().unwrap().commits, false)) {
+            return error();
+        }
+        self.inner.commit(mutations.clone()).await?;
+        let kept: BTreeSet<&[u8]> =
+            mutations.iter().filter_map(|m| in_table(m, Table::Outbox)).map(|(k, _)| k).collect();
+        let mut seen = self.seen.lock().unwrap();
+        for (sequence, intent) in mutations.iter().filter_map(|m| in_table(m, Table::Intents)) {
+            if kept.contains(sequence) {
+                let keys = Intent::decode(intent).unwrap().keys;
+                seen.decided.extend(keys.into_iter().map(|key| (sequence.to_vec(), key)));
+            }
+        }
+        if fails.is_some() { error() } else { Ok(()) }
+    }
+}
+
+fn in_table(mutation: &Mutation, wanted: Table) -> Option<(&[u8], &[u8])> {
+    match mutation {
+        Mutation::Put { table, key, value } if *table == wanted => Some((key, value)),
+        _ => None,
     }
 }

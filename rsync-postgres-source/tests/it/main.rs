@@ -7,5 +7,6 @@ mod oracle;
 mod random;
 mod reading;
 mod support;
+mod syncs;
 
 mod values;

@@ -19,9 +19,9 @@ Runs a strict local simulator of a remote service until it is interrupted.
 Usage: rsync-sim <service> [options]
 
 Services:
-  customerio            Customer.io, Track API v1 and v2 and the App API's reads of people
-  hubspot               HubSpot CRM, API versions v3, 2026-03 and 2026-09
-  salesforce            Salesforce REST API and sObject Collections, versions v60 to v68
+  customerio            Customer.io, Track API v1 and v2 and the App API: people, objects, segments, activities, exports
+  hubspot               HubSpot CRM, API versions v3, v4, 2026-03 and 2026-09: records, associations, lists, consent
+  salesforce            Salesforce REST API, sObject Collections, composite and Bulk API 2.0, versions v60 to v68
 
 Options:
   --port <number>       port on 127.0.0.1 (default 4511; 0 takes any free one)
@@ -29,9 +29,15 @@ Options:
   --faults <file.json>  fault plan; can be replaced at run time with PUT /_sim/faults
   --quirks <file.json>  switches for behaviour that public evidence does not settle
   --unlimited           no request limits, whatever the seed says
+  --tier <name>         request limits of a tier: starter, professional, enterprise or marketplace (hubspot only)
+  --region <us|eu>      where the account lives; --host-region says whose host is played (customerio only)
+  --host-region <us|eu>
   --tls                 serve HTTPS with a certificate authority made for this run
   --ca-out <file.pem>   where to write the authority's certificate (needs --tls)
   --key-out <file.pem>  where to write the private key that signs in (salesforce only)
+  --api-limit <number>  API calls in any 24 hours (salesforce only)
+  --bulk-queue <ms>     milliseconds from closing a bulk job to its first rows (salesforce only)
+  --bulk-chunk <ms>     milliseconds for 200 rows of a bulk job (salesforce only)
   --help                this text
 
 Inspection, outside the service's own paths:
@@ -40,14 +46,17 @@ Inspection, outside the service's own paths:
   GET  /_sim/faults             fault rules with their counts; PUT or POST replaces, DELETE clears them
   POST /_sim/reset              resets the statistics
   customerio:
-  GET  /_sim/people             who is stored; /_sim/objects, /_sim/activities and /_sim/lints list the rest
+  GET  /_sim/people             who is stored; /_sim/objects, /_sim/segments, /_sim/activities and /_sim/lints list
+                                the rest
   POST /_sim/drain              applies what is accepted and waits
   POST /_sim/reset?what=workspace   resets the people too
   hubspot:
-  GET  /_sim/records/{object}   what is stored
+  GET  /_sim/records/{object}   what is stored; /_sim/lists lists the lists
+  GET  /_sim/associations/{object}/{id}/{to}   whom a record is associated with
   POST /_sim/reset?what=portal  resets the records too
   salesforce:
   GET  /_sim/records/{object}   what is stored
+  GET  /_sim/jobs               bulk jobs with their states and counts
   POST /_sim/reset?what=org     resets the records too
   POST /_sim/expire             ends all sessions
 ";
@@ -69,15 +78,41 @@ struct Options {
     faults: Option<PathBuf>,
     quirks: Option<PathBuf>,
     unlimited: bool,
+    tier: Option<hubspot::Tier>,
+    region: Option<customerio::Region>,
+    host_region: Option<customerio::Region>,
     tls: bool,
     ca_out: Option<PathBuf>,
     key_out: Option<PathBuf>,
+    api_limit: Option<u64>,
+    bulk_queue: Option<u64>,
+    bulk_chunk: Option<u64>,
 }
 
 impl Options {
-    fn without_key(&self) -> Result<(), String> {
-        match self.key_out {
-            Some(_) => Err("--key-out: this service signs nobody in with a key; leave it out".to_owned()),
+    fn without_tier(&self) -> Result<(), String> {
+        match self.tier {
+            Some(_) => Err("--tier: this service has no tiers; leave it out".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    fn without_region(&self) -> Result<(), String> {
+        match (self.region, self.host_region) {
+            (None, None) => Ok(()),
+            _ => Err("--region, --host-region: this service has no regions; leave them out".to_owned()),
+        }
+    }
+
+    /// Refuses what only Salesforce has.
+    fn without_salesforce(&self) -> Result<(), String> {
+        if self.key_out.is_some() {
+            return Err("--key-out: this service signs nobody in with a key; leave it out".to_owned());
+        }
+        let own =
+            [("--api-limit", self.api_limit), ("--bulk-queue", self.bulk_queue), ("--bulk-chunk", self.bulk_chunk)];
+        match own.iter().find(|(_, value)| value.is_some()) {
+            Some((name, _)) => Err(format!("{name}: only salesforce has it; leave it out")),
             None => Ok(()),
         }
     }
@@ -111,9 +146,15 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         faults: None,
         quirks: None,
         unlimited: false,
+        tier: None,
+        region: None,
+        host_region: None,
         tls: false,
         ca_out: None,
         key_out: None,
+        api_limit: None,
+        bulk_queue: None,
+        bulk_chunk: None,
     };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} lacks its value; see --help"));
@@ -128,9 +169,15 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             "--faults" => options.faults = Some(value()?.into()),
             "--quirks" => options.quirks = Some(value()?.into()),
             "--unlimited" => options.unlimited = true,
+            "--tier" => options.tier = Some(named("--tier", value()?)?),
+            "--region" => options.region = Some(named("--region", value()?)?),
+            "--host-region" => options.host_region = Some(named("--host-region", value()?)?),
             "--tls" => options.tls = true,
             "--ca-out" => options.ca_out = Some(value()?.into()),
             "--key-out" => options.key_out = Some(value()?.into()),
+            "--api-limit" => options.api_limit = Some(number(&argument, &value()?)?),
+            "--bulk-queue" => options.bulk_queue = Some(number(&argument, &value()?)?),
+            "--bulk-chunk" => options.bulk_chunk = Some(number(&argument, &value()?)?),
             other => return Err(format!("option {other:?} is not known; see --help")),
         }
     }
@@ -143,8 +190,18 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
     }
 }
 
+fn number(option: &str, text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{option}: {text:?} is no whole number; give one from 0 on"))
+}
+
+/// One of the names that a setting has, as a seed spells it.
+fn named<T: DeserializeOwned>(option: &str, name: String) -> Result<T, String> {
+    serde_json::from_value(serde_json::Value::String(name)).map_err(|e| format!("{option}: {e}; see --help"))
+}
+
 fn customerio(options: &Options) -> Result<(), String> {
-    options.without_key()?;
+    options.without_salesforce()?;
+    options.without_tier()?;
     let mut seed = match &options.seed {
         Some(path) => customerio::Seed::from_json(&text_of("--seed", path)?).map_err(|e| format!("--seed: {e}"))?,
         None => customerio::Seed::default(),
@@ -152,6 +209,8 @@ fn customerio(options: &Options) -> Result<(), String> {
     if options.unlimited {
         seed.rate_limits = customerio::RateLimits::Unlimited;
     }
+    seed.region = options.region.unwrap_or(seed.region);
+    seed.host_region = options.host_region.or(seed.host_region);
     let mut builder =
         CustomerIoSim::builder().with_seed(seed).with_port(options.port).with_faults(fault_plan(options)?);
     if let Some(quirks) = quirks(options)? {
@@ -175,13 +234,17 @@ fn customerio(options: &Options) -> Result<(), String> {
 }
 
 fn hubspot(options: &Options) -> Result<(), String> {
-    options.without_key()?;
+    options.without_salesforce()?;
+    options.without_region()?;
     let mut seed = match &options.seed {
         Some(path) => hubspot::Seed::from_json(&text_of("--seed", path)?).map_err(|e| format!("--seed: {e}"))?,
         None => hubspot::Seed::default(),
     };
-    if options.unlimited {
-        seed.rate_limits = hubspot::RateLimits::Unlimited;
+    match (options.unlimited, options.tier) {
+        (true, Some(_)) => return Err("--tier, --unlimited: a tier has limits; leave one of them out".to_owned()),
+        (true, None) => seed.rate_limits = hubspot::RateLimits::Unlimited,
+        (false, Some(tier)) => seed.rate_limits = hubspot::RateLimits::Tier(tier),
+        (false, None) => {}
     }
     let mut builder = HubSpotSim::builder().with_seed(seed).with_port(options.port).with_faults(fault_plan(options)?);
     if let Some(quirks) = quirks(options)? {
@@ -203,13 +266,19 @@ fn hubspot(options: &Options) -> Result<(), String> {
 }
 
 fn salesforce(options: &Options) -> Result<(), String> {
+    options.without_tier()?;
+    options.without_region()?;
     let mut seed = match &options.seed {
         Some(path) => salesforce::Seed::from_json(&text_of("--seed", path)?).map_err(|e| format!("--seed: {e}"))?,
         None => salesforce::Seed::default(),
     };
     if options.unlimited {
         (seed.api_limit, seed.concurrent_limit) = (u64::MAX, None);
+        (seed.bulk.daily_batches, seed.bulk.daily_rows) = (u64::MAX, u64::MAX);
     }
+    seed.api_limit = options.api_limit.unwrap_or(seed.api_limit);
+    seed.bulk.queue_ms = options.bulk_queue.unwrap_or(seed.bulk.queue_ms);
+    seed.bulk.chunk_ms = options.bulk_chunk.unwrap_or(seed.bulk.chunk_ms);
     let mut builder =
         SalesforceSim::builder().with_seed(seed).with_port(options.port).with_faults(fault_plan(options)?);
     if let Some(quirks) = quirks(options)? {

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow::buffer::BooleanBuffer;
 use async_trait::async_trait;
-use rsync_core::capability::{Operation, OperationLimits};
+use rsync_core::capability::{Operation, OperationLimits, WriteIdempotence};
 use rsync_core::clock::{Clock, SystemClock};
 use rsync_core::destination::{
     Checkpoint, Context, Found, KeyFolding, LookupRequest, RemoteSchema, Target, WriteBatch,
 };
-use rsync_core::ids::{BatchId, FieldName, JobToken, RemoteId, RunId};
+use rsync_core::ids::{BatchId, FieldName, JobToken, RemoteId, RunId, Token};
 use rsync_core::outcome::{Receipt, RowOutcome};
 use rsync_core::record::{FieldType, Rows};
 use rsync_core::{Capability, Destination, Error};
@@ -128,7 +129,20 @@ impl<'h> Bench<'h> {
 
     pub(super) fn batch(&self, operation: Operation, rows: Rows) -> Result<WriteBatch, Stop> {
         let id = BatchId(u128::from(self.next_batch.fetch_add(1, Ordering::Relaxed)));
-        Ok(WriteBatch::new(id, operation, self.target.clone(), rows)?)
+        let idempotence = self.capability().limits(operation).map(|limits| limits.idempotence);
+        let batch = WriteBatch::new(id, operation, self.target.clone(), rows)?;
+        if operation != Operation::Append && idempotence != Some(WriteIdempotence::ByToken) {
+            return Ok(batch);
+        }
+        let tokens = (0..batch.len()).map(|row| self.token(id, row)).collect();
+        Ok(batch.with_tokens(tokens)?)
+    }
+
+    /// A token as the engine makes them: a hash, of which nothing can be read.
+    fn token(&self, batch: BatchId, row: usize) -> Token {
+        let mut hasher = DefaultHasher::new();
+        (&self.marker, batch.0, row).hash(&mut hasher);
+        Token::new(format!("{:032x}", u128::from(hasher.finish()) << 32 | row as u128))
     }
 
     /// Sends a batch with the adapter under test.

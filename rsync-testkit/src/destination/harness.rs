@@ -36,6 +36,18 @@ pub trait Harness: Send + Sync {
     /// The keys of all records of `target` as stored, in any order, read without the adapter.
     async fn list(&self, target: &Target) -> HarnessResult<Vec<String>>;
 
+    /// The entries that were appended to `target`, oldest first, read without the adapter. Needed where the destination
+    /// appends.
+    async fn entries(&self, _target: &Target) -> HarnessResult<Vec<Record>> {
+        Err("the harness does not say which entries there are".into())
+    }
+
+    /// The keys of the members of the audience `target`, in any order, read without the adapter. Needed where the
+    /// destination has audiences.
+    async fn members(&self, _target: &Target) -> HarnessResult<Vec<String>> {
+        Err("the harness does not say who is a member".into())
+    }
+
     /// How many requests the service has received so far.
     async fn requests(&self) -> HarnessResult<RequestCounts>;
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use rsync_core::arrow::array::RecordBatch;
 use rsync_core::destination::{KeyFolding, RemoteField, RemoteSchema};
 use rsync_core::memory::{ManualClock, MemoryDestination, MemorySource, SeededRandomness};
 use rsync_core::pipeline::PipelineBuilder;
@@ -15,6 +14,7 @@ use rsync_core::{
 
 use super::drive::to_end;
 use super::history::{Row, UNIVERSE, base_key, batch, other_spelling};
+use super::mode::Mode;
 
 /// Folded keys by their hashes.
 pub(super) type Keys = HashMap<u128, String>;
@@ -24,8 +24,8 @@ pub(super) fn target() -> Target {
 }
 
 /// All of a pipeline but its destination and state.
-pub(super) fn pipeline(source: impl Source) -> PipelineBuilder {
-    Pipeline::builder("simulation")
+pub(super) fn pipeline(source: impl Source, mode: Mode) -> PipelineBuilder {
+    let builder = Pipeline::builder("simulation")
         .owner(Owner::new("simulation", "nobody"))
         .source(source)
         .model(Model::new("people").key(["id"]))
@@ -34,7 +34,8 @@ pub(super) fn pipeline(source: impl Source) -> PipelineBuilder {
                 .field(FieldRule::column("id", "ext_id", FieldType::Text))
                 .field(FieldRule::column("name", "name", FieldType::Text).on_null(NullRule::Keep))
                 .field(FieldRule::column("tier", "tier", FieldType::Text).on_null(NullRule::Clear)),
-        )
+        );
+    mode.apply(builder)
 }
 
 pub(super) fn hash_key() -> HashKey {
@@ -64,9 +65,10 @@ fn learn(folding: KeyFolding) -> Keys {
     if folding == KeyFolding::Exact {
         names.extend((0..UNIVERSE).map(other_spelling));
     }
-    let rows: Vec<Row> = names.iter().map(|key| Row { key: Some(key.clone()), name: None, tier: None }).collect();
+    let row = |key: &String| Row { key: Some(key.clone()), name: None, tier: None, gone: false };
+    let rows: Vec<Row> = names.iter().map(row).collect();
     let store = MemoryStore::new();
-    let sync = pipeline(MemorySource::of(batch(&rows) as RecordBatch))
+    let sync = pipeline(MemorySource::of(batch(&rows, false)), Mode::PLAIN)
         .destination(MemoryDestination::new().with_object("people", schema(folding)), target())
         .state(store.clone(), hash_key())
         .clock(ManualClock::auto_advancing())

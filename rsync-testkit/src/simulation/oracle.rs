@@ -2,23 +2,28 @@
 //!
 //! The oracle knows the truth: what the source says, what the service holds, and what the durable state claims, which
 //! it reads from every commit. The invariants are named as in the fault matrix: I1 no loss, I2 no wrong key, I3 the
-//! state is never ahead, I4 no second application, I5 one outcome a row, I6 no delete, I7 bounded calls, I8 bounded
+//! state is never ahead, I4 no second application, I5 one outcome a row, I6 nothing is disposed of
+//! without need, I7 bounded calls, I8 bounded
 //! traffic, I9 order per key, I10 no value in a text, I11 every run ends, I12 the state opens.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use rsync_core::Capability;
 use rsync_core::capability::{Operation, WriteIdempotence};
 use rsync_core::destination::{Context, WriteBatch};
 use rsync_core::ids::BatchId;
 use rsync_core::report::Totals;
-use rsync_core::state::codec::{Ack, Intent, RunRecord, Status, read_sequence_key};
-use rsync_core::state::{Mutation, Table};
+use rsync_core::state::Mutation;
+use rsync_core::state::codec::Status;
+use rsync_core::{Capability, Scope};
 
-use super::history::{Row, Version};
+use super::claims::{Aim, Claim, Claims};
+use super::fault::Situation;
+use super::history::Version;
 use super::keys::Keys;
+use super::mode::{Leaving, Mode, TOMBSTONE, Writes};
+use super::records::{Field, Record, Records, Sent};
 
 /// Attempts at the same rows in one run that the default policy allows.
 const MAX_ATTEMPTS: u32 = 5;
@@ -41,39 +46,45 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A record at the service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Record {
-    pub(super) name: Option<String>,
-    pub(super) tier: Option<String>,
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    violation: Option<Violation>,
+    /// How often each situation came about.
+    pub(super) met: [u32; Situation::ALL.len()],
 }
 
-pub(super) type Records = BTreeMap<String, Record>;
+impl Findings {
+    /// Only the first violation counts.
+    pub(super) fn violate(&mut self, invariant: &'static str, what: String) {
+        self.violation.get_or_insert(Violation { invariant, what });
+    }
 
-/// A field of a row that arrives at the service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Field {
-    Set(String),
-    Clear,
-    Absent,
+    pub(super) fn met(&mut self, situation: Situation) {
+        self.met[situation as usize] += 1;
+    }
 }
 
-/// A row that arrives at the service.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Sent {
-    pub(super) key: String,
-    pub(super) name: Field,
-    pub(super) tier: Field,
+/// What is so, at the source and at the service.
+pub(super) struct Truth<'a> {
+    pub(super) mode: Mode,
+    pub(super) version: &'a Version,
+    pub(super) records: &'a Records,
+    pub(super) capability: &'a Capability,
+    /// Whether the run has read its model to the end.
+    pub(super) read_complete: bool,
 }
 
-/// What the durable state claims of a key.
-#[derive(Clone, Debug)]
-struct Claim {
-    standing: Status,
-    /// The row of the latest intent.
-    row: Row,
-    /// The row that was synced last.
-    acknowledged: Option<Row>,
+impl Truth<'_> {
+    /// Whether something may be done about the record of a key because its row left.
+    pub(super) fn may_leave(&self, key: &str) -> bool {
+        self.mode.exits.is_some() && self.version.rows > 0 && self.version.has_left(key)
+    }
+
+    /// Whether a row that arrives at the service is there because a row left.
+    fn is_exit(&self, row: &Sent) -> bool {
+        row.operation == Operation::Delete || row.id.is_some() || !self.version.syncable.contains_key(&row.key)
+    }
 }
 
 /// What happened in one run.
@@ -81,9 +92,14 @@ struct Claim {
 struct Log {
     in_flight: BTreeSet<String>,
     open_calls: usize,
+    /// Of those, calls that dispose of records.
+    open_exits: usize,
+    /// Whether such a call was made.
+    exits: bool,
     calls: Vec<Duration>,
     sent: BTreeMap<String, u32>,
     written: BTreeSet<String>,
+    removed: BTreeSet<String>,
     not_before: BTreeMap<String, Duration>,
     ids: HashMap<Vec<Sent>, BatchId>,
     split: bool,
@@ -92,40 +108,30 @@ struct Log {
 
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
-    violation: Option<Violation>,
-    claims: BTreeMap<String, Claim>,
-    intents: BTreeMap<u64, Vec<(String, Row)>>,
-    refused: BTreeMap<String, Row>,
-    /// Whether the state says that the last run has begun and not ended.
-    open_run: bool,
-    /// Jobs that the state remembers.
-    jobs: BTreeSet<Vec<u8>>,
+    pub(super) found: Findings,
+    claims: Claims,
     /// Keys with a call whose fate the engine cannot know.
     uncertain: BTreeSet<String>,
     log: Log,
 }
 
-fn holds(row: &Row, record: Option<&Record>) -> bool {
-    // A null name is kept back, so it says nothing about the record.
-    record.is_some_and(|record| record.tier == row.tier && (row.name.is_none() || record.name == row.name))
-}
-
 impl Oracle {
     pub(super) fn violate(&mut self, invariant: &'static str, what: String) {
-        self.violation.get_or_insert(Violation { invariant, what });
+        self.found.violate(invariant, what);
     }
 
     pub(super) fn violation(&self) -> Option<&Violation> {
-        self.violation.as_ref()
+        self.found.violation.as_ref()
     }
 
     pub(super) fn begin_run(&mut self) {
         self.log = Log::default();
+        self.claims.begin_run();
     }
 
     /// Whether the last run never ended, as far as the state knows.
     pub(super) fn has_open_run(&self) -> bool {
-        self.open_run
+        self.claims.has_open_run()
     }
 
     pub(super) fn calls(&self) -> usize {
@@ -133,109 +139,13 @@ impl Oracle {
     }
 
     /// Takes a commit that is durable now.
-    pub(super) fn committed(&mut self, mutations: &[Mutation], version: &Version, records: &Records, keys: &Keys) {
-        let mut touched = BTreeSet::new();
-        for mutation in mutations {
-            let Mutation::Put { table, key, value } = mutation else {
-                if let Mutation::Delete { table: Table::Jobs, key } = mutation {
-                    self.jobs.remove(key);
-                }
-                continue;
-            };
-            let done = match table {
-                Table::Intents => self.intended(key, value, version, keys, &mut touched),
-                Table::Acks => self.acknowledged(key, value, &mut touched),
-                Table::Runs => RunRecord::decode(value).map(|run| self.open_run = run.ended_ms == 0),
-                Table::Jobs => {
-                    self.jobs.insert(key.clone());
-                    Ok(())
-                }
-                _ => Ok(()),
-            };
-            if let Err(error) = done {
-                self.violate("I12", format!("a committed record cannot be read: {error}"));
-            }
-        }
-        for key in &touched {
-            self.check_claim(key, records);
-        }
-    }
-
-    fn intended(
-        &mut self,
-        sequence: &[u8],
-        value: &[u8],
-        version: &Version,
-        keys: &Keys,
-        touched: &mut BTreeSet<String>,
-    ) -> rsync_core::Result<()> {
-        let intent = Intent::decode(value)?;
-        let mut rows = Vec::with_capacity(intent.keys.len());
-        for hash in &intent.keys {
-            let key = keys.get(hash).cloned().unwrap_or_default();
-            let Some(row) = version.syncable.get(&key) else {
-                self.violate("I2", format!("a write is intended for \"{key}\", which no single row of the model has"));
-                continue;
-            };
-            let before = self.claims.get(&key).cloned();
-            if intent.operation != 0 && before.as_ref().is_some_and(|c| c.standing == Status::Synced && c.row == *row) {
-                self.violate("I8", format!("\"{key}\" is sent although nothing has changed"));
-            }
-            let acknowledged = before.and_then(|claim| claim.acknowledged);
-            self.claims.insert(key.clone(), Claim { standing: Status::InDoubt, row: row.clone(), acknowledged });
-            touched.insert(key.clone());
-            rows.push((key, row.clone()));
-        }
-        self.intents.insert(read_sequence_key(sequence)?, rows);
-        Ok(())
-    }
-
-    fn acknowledged(
-        &mut self,
-        sequence: &[u8],
-        value: &[u8],
-        touched: &mut BTreeSet<String>,
-    ) -> rsync_core::Result<()> {
-        let ack = Ack::decode(value)?;
-        let rows = self.intents.get(&read_sequence_key(sequence)?).cloned().unwrap_or_default();
-        if rows.len() != ack.status.len() {
-            self.violate("I12", "an acknowledgement does not fit its intent".into());
-        }
-        for ((key, row), status) in rows.into_iter().zip(ack.status) {
-            if status == Status::Rejected && self.refused.get(&key) != Some(&row) {
-                self.violate("I5", format!("\"{key}\" is parked as refused, but the service never refused it"));
-            }
-            let before = self.claims.get(&key).and_then(|claim| claim.acknowledged.clone());
-            let acknowledged = if status == Status::Synced { Some(row.clone()) } else { before };
-            touched.insert(key.clone());
-            self.claims.insert(key, Claim { standing: status, row, acknowledged });
-        }
-        Ok(())
-    }
-
-    /// The state may not claim what the service does not hold.
-    fn check_claim(&mut self, key: &str, records: &Records) {
-        let Some(claim) = self.claims.get(key) else { return };
-        let record = records.get(key);
-        let (true_claim, said) = match claim.standing {
-            Status::Synced => (holds(&claim.row, record), "is synced"),
-            Status::Failed | Status::Rejected => match &claim.acknowledged {
-                Some(row) => (holds(row, record), "is as it was acknowledged before"),
-                None => (record.is_none(), "was never written"),
-            },
-            _ => return,
-        };
-        if !true_claim {
-            let what = format!("the state says that \"{key}\" {said}: {claim:?}, but the service has {record:?}");
-            self.violate("I3", what);
-        }
+    pub(super) fn committed(&mut self, mutations: &[Mutation], truth: &Truth<'_>, keys: &Keys) {
+        self.claims.committed(mutations, truth, keys, &mut self.found);
     }
 
     /// Checks all claims, when nothing is in the air.
-    pub(super) fn check_at_rest(&mut self, records: &Records) {
-        for key in self.claims.keys().cloned().collect::<Vec<_>>() {
-            self.check_claim(&key, records);
-        }
+    pub(super) fn check_at_rest(&mut self, truth: &Truth<'_>) {
+        self.claims.check_at_rest(truth, &mut self.found);
     }
 
     /// Takes a call that reaches the service.
@@ -244,13 +154,10 @@ impl Oracle {
         cx: &Context,
         batch: &WriteBatch,
         rows: &[Sent],
-        version: &Version,
-        capability: &Capability,
+        truth: &Truth<'_>,
         now: Duration,
     ) {
-        if batch.operation == Operation::Delete {
-            self.violate("I6", "a record is deleted, but no policy says so".into());
-        }
+        let capability = truth.capability;
         let limits = capability.limits(batch.operation);
         if !limits.is_some_and(|limits| (1..=limits.max_rows).contains(&rows.len())) {
             self.violate("I7", format!("a call has {} rows", rows.len()));
@@ -261,6 +168,12 @@ impl Oracle {
         if let Some(over) = self.log.over {
             self.violate("I8", format!("a call is made after {over}"));
         }
+        let exits = rows.iter().any(|row| truth.is_exit(row));
+        if if exits { self.log.open_calls > self.log.open_exits } else { self.log.exits } {
+            self.violate("I9", "exits are not sent after all writes".into());
+        }
+        self.log.exits |= exits;
+        self.log.open_exits += usize::from(exits);
         self.log.open_calls += 1;
         if self.log.open_calls > capability.max_in_flight {
             self.violate("I7", format!("{} calls are open", self.log.open_calls));
@@ -278,15 +191,14 @@ impl Oracle {
         }
         let by_key = limits.is_some_and(|limits| limits.idempotence != WriteIdempotence::None);
         for row in rows {
-            self.row_arrived(row, version, by_key, now);
+            self.row_arrived(row, truth, by_key, now);
         }
     }
 
-    fn row_arrived(&mut self, row: &Sent, version: &Version, by_key: bool, now: Duration) {
+    fn row_arrived(&mut self, row: &Sent, truth: &Truth<'_>, by_key: bool, now: Duration) {
         let key = &row.key;
-        match version.syncable.get(key) {
-            None => self.violate("I2", format!("\"{key}\" is written, which no single row of the model has")),
-            Some(expected) => {
+        let aim = match truth.version.syncable.get(key) {
+            Some(expected) if !truth.is_exit(row) => {
                 let fits = |field: &Field, value: &Option<String>, clears: bool| match field {
                     Field::Set(text) => value.as_ref() == Some(text),
                     Field::Clear => clears && value.is_none(),
@@ -295,11 +207,24 @@ impl Oracle {
                 if !fits(&row.name, &expected.name, false) || !fits(&row.tier, &expected.tier, true) {
                     self.violate("I2", format!("{row:?} is written, but the model says {expected:?}"));
                 }
-                let claim = self.claims.get(key);
-                if claim.is_none_or(|claim| claim.standing != Status::InDoubt || claim.row != *expected) {
-                    self.violate("I3", format!("\"{key}\" is sent before its intent is durable: {claim:?}"));
-                }
+                Aim::Row(expected.clone())
             }
+            Some(_) => return self.violate("I6", format!("{row:?} disposes of a record whose row the model has")),
+            None if truth.may_leave(key) => {
+                self.exit_arrived(row, truth);
+                Aim::Exit
+            }
+            None => {
+                let invariant = if row.operation == Operation::Delete { "I6" } else { "I2" };
+                self.violate(invariant, format!("{row:?} is sent, but no single row of the model says so"));
+                return;
+            }
+        };
+        let claim = self.claims.get(key);
+        let intended = |claim: &Claim| matches!(claim.standing, Status::InDoubt | Status::Leaving) && claim.aim == aim;
+        if !claim.is_some_and(intended) {
+            let what = format!("\"{key}\" is sent before its intent is durable: {claim:?}");
+            self.violate("I3", what);
         }
         if !self.log.in_flight.insert(key.clone()) {
             self.violate("I9", format!("two calls with \"{key}\" are open"));
@@ -320,6 +245,40 @@ impl Oracle {
         }
     }
 
+    /// Takes a row that disposes of a record.
+    fn exit_arrived(&mut self, row: &Sent, truth: &Truth<'_>) {
+        let Some(exits) = truth.mode.exits else { return };
+        self.found.met(Situation::ExitSent);
+        let empties = |field: &Field| matches!(field, Field::Clear | Field::Absent);
+        let fits = match exits.leaving {
+            Leaving::Delete => {
+                row.operation == Operation::Delete && row.name == Field::Absent && row.tier == Field::Absent
+            }
+            Leaving::Clear => row.operation != Operation::Delete && empties(&row.name) && empties(&row.tier),
+            Leaving::Tombstone => {
+                row.operation != Operation::Delete
+                    && row.name == Field::Absent
+                    && row.tier == Field::Set(TOMBSTONE.to_owned())
+            }
+        };
+        if !fits {
+            self.violate("I6", format!("{row:?} is not what is to be done about records whose rows left"));
+        }
+        // What was sent and never arrived counts as written, since nobody can know.
+        let record = truth.records.get(&row.key).filter(|record| row.id.as_ref().is_none_or(|id| *id == record.id));
+        let unsure = self.uncertain.contains(&row.key) || self.claims.is_doubted(&row.key);
+        let ours = |record: &Record| match exits.scope {
+            Scope::CreatedByUs => record.ours,
+            _ => record.touched || unsure,
+        };
+        if record.is_some_and(|record| !ours(record)) {
+            self.violate("I6", format!("{row:?} disposes of {record:?}, which is not ours"));
+        }
+        if row.name == Field::Clear && !unsure && record.is_some_and(|record| !record.named && record.name.is_some()) {
+            self.violate("I6", format!("{row:?} empties a field of {record:?} that is not ours"));
+        }
+    }
+
     /// Takes that the quota stood at `used` of `limit` when rows were sent.
     pub(super) fn quota_used(&mut self, used: u64, limit: u64, rows: &[Sent]) {
         // What was begun goes on, attempt by attempt.
@@ -329,9 +288,18 @@ impl Oracle {
         }
     }
 
+    /// The read breaks off.
+    pub(super) fn cut(&mut self, mode: Mode) {
+        if mode.exits.is_some() && !self.claims.is_empty() {
+            self.found.met(Situation::CutBeforeExits);
+        }
+    }
+
     /// The call with these rows is over, with or without an answer.
     pub(super) fn left(&mut self, rows: &[Sent]) {
         self.log.open_calls = self.log.open_calls.saturating_sub(1);
+        // Exits begin when no write is open any more.
+        self.log.open_exits = if self.log.exits { self.log.open_calls } else { 0 };
         for row in rows {
             self.log.in_flight.remove(&row.key);
         }
@@ -341,15 +309,31 @@ impl Oracle {
         self.uncertain.insert(key.to_owned());
     }
 
-    /// The service refuses the row by itself.
-    pub(super) fn is_refused(&mut self, key: &str, version: &Version) {
-        if let Some(row) = version.syncable.get(key) {
-            self.refused.insert(key.to_owned(), row.clone());
-        }
+    /// A job that was asked after has told what became of the row.
+    pub(super) fn is_certain(&mut self, key: &str) {
+        self.uncertain.remove(key);
     }
 
-    pub(super) fn is_written(&mut self, key: &str) {
-        self.log.written.insert(key.to_owned());
+    /// The service refuses the row by itself.
+    pub(super) fn is_refused(&mut self, row: &Sent, truth: &Truth<'_>) {
+        let aim = match truth.version.syncable.get(&row.key) {
+            Some(row) => Aim::Row(row.clone()),
+            None => {
+                self.found.met(Situation::ExitRefused);
+                Aim::Exit
+            }
+        };
+        self.claims.refuse(&row.key, aim);
+    }
+
+    /// The engine learns that a row was written, or that there is no record of it.
+    pub(super) fn is_done(&mut self, row: &Sent, written: bool, truth: &Truth<'_>) {
+        if truth.is_exit(row) {
+            self.found.met(if written { Situation::ExitDone } else { Situation::ExitOfNothing });
+            self.log.removed.insert(row.key.clone());
+        } else if written {
+            self.log.written.insert(row.key.clone());
+        }
     }
 
     pub(super) fn is_split(&mut self) {
@@ -370,17 +354,20 @@ impl Oracle {
         if !totals.balance() {
             self.violate("I5", format!("the report does not balance: {totals:?}"));
         }
-        let distinct = version.rows - version.null_keys - version.duplicates;
-        let truth = (version.rows, version.null_keys, version.duplicates, distinct);
-        let told = (totals.source_rows, totals.null_keys, totals.duplicates, totals.distinct);
+        let marked = version.marked.len() as u64;
+        let distinct = version.rows - version.null_keys - version.duplicates - marked;
+        let truth = (version.rows, version.null_keys, version.duplicates, marked, distinct);
+        let told = (totals.source_rows, totals.null_keys, totals.duplicates, totals.marked, totals.distinct);
         if truth != told {
-            self.violate(
-                "I5",
-                format!("rows, null keys, duplicates, distinct are {truth:?}, the report says {told:?}"),
-            );
+            let what = "rows, null keys, duplicates, marked, distinct";
+            self.violate("I5", format!("{what} are {truth:?}, the report says {told:?}"));
         }
         if sure && totals.written != self.log.written.len() as u64 {
             let what = format!("{} rows were written, the report says {}", self.log.written.len(), totals.written);
+            self.violate("I5", what);
+        }
+        if sure && totals.exits.removed != self.log.removed.len() as u64 {
+            let what = format!("{} exits were done, the report says {}", self.log.removed.len(), totals.exits.removed);
             self.violate("I5", what);
         }
     }
@@ -394,23 +381,18 @@ impl Oracle {
 
     /// When all is done, nothing may be left to wait for.
     pub(super) fn check_jobs(&mut self) {
-        if !self.jobs.is_empty() {
-            self.violate("I7", format!("{} jobs are remembered that nobody asks after", self.jobs.len()));
+        if self.claims.jobs() > 0 {
+            self.violate("I7", format!("{} jobs are remembered that nobody asks after", self.claims.jobs()));
         }
     }
 
-    /// The first row that should be at the service and is not.
-    pub(super) fn missing(&self, version: &Version, records: &Records, capability: &Capability) -> Option<String> {
-        let by_key =
-            capability.limits(Operation::Upsert).is_some_and(|limits| limits.idempotence != WriteIdempotence::None);
-        let excused = |key: &String, row: &Row| {
-            self.refused.get(key) == Some(row)
-                || (!by_key && self.claims.get(key).is_some_and(|claim| claim.standing == Status::InDoubt))
-        };
-        version
-            .syncable
-            .iter()
-            .find(|(key, row)| !holds(row, records.get(*key)) && !excused(key, row))
-            .map(|(key, row)| format!("\"{key}\" should be {row:?}, the service has {:?}", records.get(key)))
+    /// The first record that is not as it should be.
+    pub(super) fn unfinished(&self, truth: &Truth<'_>) -> Option<String> {
+        self.claims.unfinished(truth)
+    }
+
+    /// Whether a run over unchanged data may make calls: rows wait for a record that appears.
+    pub(super) fn may_ask_again(&self, mode: Mode) -> bool {
+        matches!(mode.writes, Writes::UpdateOnly(1..)) && self.claims.waits_for_records()
     }
 }

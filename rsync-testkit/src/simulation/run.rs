@@ -8,10 +8,11 @@ use rsync_core::clock::Clock;
 use rsync_core::event::Observer;
 use rsync_core::ids::{RunId, SyncId};
 use rsync_core::memory::SeededRandomness;
+use rsync_core::report::Totals;
 use rsync_core::{Error, Event, Failure, Kind, MemoryStore, Report, RunStatus};
 
 use super::drive::{Drive, drive};
-use super::fault::FaultKind;
+use super::fault::{FaultKind, Situation};
 use super::history::{Version, versions};
 use super::keys::{hash_key, pipeline, target};
 use super::oracle::Violation;
@@ -20,7 +21,7 @@ use super::schedule::Schedule;
 use super::service::SimulatedService;
 use super::source::SimulatedSource;
 use super::store::SimulatedStore;
-use super::world::Shared;
+use super::world::{Shared, World};
 
 /// More virtual time than any run may take.
 const LONGEST: Duration = Duration::from_secs(12 * 3600);
@@ -33,21 +34,30 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// How often each kind of fault fired, in the order of [`FaultKind::ALL`].
     pub fired: Vec<u32>,
+    /// How often each situation came about, in the order of [`Situation::ALL`].
+    pub met: Vec<u32>,
     /// A hash over all that happened: calls, times, commits, reports. The same schedule gives the same.
     pub trace: u64,
     /// Calls that reached the service.
     pub calls: usize,
     /// Runs that died.
     pub crashes: u64,
+    /// Runs that began.
+    pub runs: u64,
+    /// The most keys that a version of the model has.
+    pub keys: usize,
+    /// The fewest batches that a version of the model is read in.
+    pub batches: usize,
 }
 
 /// Plays a schedule. Takes no real time but for the work.
 pub fn simulate(schedule: &Schedule) -> Outcome {
     let last = schedule.runs().iter().max().map_or(0, |run| run + 1);
-    let versions = versions(schedule.seed(), last.max(1), schedule.folding());
+    let versions = versions(schedule.seed(), last.max(1), schedule.folding(), schedule.mode());
     let newest = Arc::clone(&versions[versions.len() - 1]);
     let shared = Shared::new(schedule, Arc::clone(&newest));
-    let mut simulation = Simulation { shared, durable: MemoryStore::new(), calls: 0, crashes: 0, crashed: false };
+    let mut simulation =
+        Simulation { shared, durable: MemoryStore::new(), runs: 0, calls: 0, crashes: 0, crashed: false };
     for run in schedule.runs() {
         simulation.run(*run, &versions[*run as usize], true);
     }
@@ -56,9 +66,13 @@ pub fn simulate(schedule: &Schedule) -> Outcome {
     Outcome {
         violation: world.oracle.violation().cloned(),
         fired: world.fired.clone(),
+        met: world.oracle.found.met.to_vec(),
         trace: world.trace(),
         calls: simulation.calls,
         crashes: simulation.crashes,
+        runs: simulation.runs,
+        keys: versions.iter().map(|version| version.keys()).max().unwrap_or_default(),
+        batches: versions.iter().map(|version| version.batches.len()).min().unwrap_or_default(),
     }
 }
 
@@ -73,6 +87,7 @@ impl Observer for Told {
             Event::RunCompleted { .. }
             | Event::RunIncomplete { .. }
             | Event::RunFailed { .. }
+            | Event::RunPostponed { .. }
             | Event::RunHeld { .. } => ends.fetch_add(1, Ordering::Relaxed),
             Event::PreviousRunInterrupted { .. } => interrupted.fetch_add(1, Ordering::Relaxed),
             _ => 0,
@@ -83,6 +98,7 @@ impl Observer for Told {
 struct Simulation {
     shared: Shared,
     durable: MemoryStore,
+    runs: u64,
     calls: usize,
     crashes: u64,
     crashed: bool,
@@ -104,13 +120,14 @@ impl Simulation {
             world.begin_run(run, Arc::clone(version), disturbed, self.crashed);
             world.schedule.drop_poll(run).filter(|_| disturbed)
         };
-        let (seed, interrupted) = {
+        self.runs += 1;
+        let (seed, mode, interrupted) = {
             let world = shared.lock();
-            (world.schedule.seed(), world.oracle.has_open_run())
+            (world.schedule.seed(), world.schedule.mode(), world.oracle.has_open_run())
         };
         let told = Told::default();
         let store = SimulatedStore { shared: shared.clone(), durable: self.durable.clone() };
-        let sync = pipeline(SimulatedSource(shared.clone()))
+        let sync = pipeline(SimulatedSource(shared.clone()), mode)
             .destination(SimulatedService(shared.clone()), target())
             .state(store, hash_key())
             .observer(told.clone())
@@ -131,7 +148,8 @@ impl Simulation {
         let mut guard = shared.lock();
         let world = &mut *guard;
         self.calls += world.oracle.calls();
-        world.oracle.check_at_rest(&world.records);
+        let (oracle, truth) = world.judge();
+        oracle.check_at_rest(&truth);
         // Where a process died, nothing but its deadline is left to wait for, and the clock may have gone there.
         if took > LONGEST && !matches!(driven, Drive::Dropped) {
             world.oracle.violate("I11", format!("a run takes {took:?}"));
@@ -154,49 +172,21 @@ impl Simulation {
                 if ends != 1 {
                     world.oracle.violate("I11", format!("a run ends with {ends} events that say so"));
                 }
-                self.check_end(world, version, &ended);
+                check_end(world, &ended);
                 Some(ended)
             }
-        }
-    }
-
-    fn check_end(&self, world: &mut super::world::World, version: &Version, ended: &Result<Report, Failure>) {
-        let (report, error) = match ended {
-            Ok(report) => (Some(report), None),
-            Err(failure) => (failure.report.as_deref(), Some(&failure.error)),
-        };
-        world.note(report.map(|report| format!("{:?} {:?}", report.status, report.totals)));
-        if let Some(error) = error {
-            world.oracle.check_text(&error.to_string());
-        }
-        if let Some(report) = report {
-            world.oracle.check_text(&report.to_string());
-            let sure = !world.state_failed;
-            world.oracle.check_totals(&report.totals, version, sure);
-            let left = report.totals.outstanding();
-            if (report.status == RunStatus::Completed) != (left == 0 && error.is_none()) {
-                world.oracle.violate("I5", format!("a run is {:?} with {left} rows left", report.status));
-            }
-            if report.status == RunStatus::Completed
-                && let Some(missing) = world.oracle.missing(version, &world.records, &world.capability)
-            {
-                world.oracle.violate("I11", format!("a run says that it is complete, but {missing}"));
-            }
-        } else if world.oracle.calls() > 0 {
-            world.oracle.violate("I5", "a run wrote and has no report".into());
-        }
-        if let Some(error) = error.filter(|error| !planned(error)) {
-            let invariant = if error.kind() == Kind::StateCorrupt { "I12" } else { "I11" };
-            world.oracle.violate(invariant, format!("a run fails with what no fault explains: {error}"));
         }
     }
 
     /// Runs without faults: two must do, and a third finds nothing to do.
     fn settle(&mut self, first: u64, version: &Arc<Version>) {
         for run in first..first + 2 {
+            // No pause that the service asked for is longer.
+            self.shared.clock.advance(Duration::from_secs(24 * 3_600));
             match self.run(run, version, false) {
                 None => return,
-                Some(Ok(report)) if report.totals.outstanding() == 0 => break,
+                // Nothing is refused any more, but a job may tell what was refused before.
+                Some(Ok(report)) if report.totals.outstanding() + refused(&report.totals) == 0 => break,
                 Some(Ok(_)) => {}
                 Some(Err(failure)) => {
                     let what = format!("a run without faults fails: {failure}");
@@ -207,12 +197,18 @@ impl Simulation {
         {
             let mut guard = self.shared.lock();
             let world = &mut *guard;
-            if let Some(missing) = world.oracle.missing(version, &world.records, &world.capability) {
-                world.oracle.violate("I1", format!("after the faults have stopped, {missing}"));
+            let (oracle, truth) = world.judge();
+            if let Some(unfinished) = oracle.unfinished(&truth) {
+                oracle.violate("I1", format!("after the faults have stopped, {unfinished}"));
             }
         }
+        let may_ask_again = {
+            let world = self.shared.lock();
+            world.oracle.may_ask_again(world.schedule.mode())
+        };
+        self.shared.clock.advance(Duration::from_secs(24 * 3_600));
         match self.run(first + 2, version, false) {
-            Some(Ok(report)) if report.calls.writes > 0 => {
+            Some(Ok(report)) if report.calls.writes > 0 && !may_ask_again => {
                 let what = format!("a run over unchanged data makes {} calls", report.calls.writes);
                 self.shared.lock().oracle.violate("I8", what);
             }
@@ -225,6 +221,55 @@ impl Simulation {
     }
 }
 
+fn refused(totals: &Totals) -> u64 {
+    totals.rejected + totals.exits.rejected
+}
+
+/// Checks how a run ended, by what it says of itself.
+fn check_end(world: &mut World, ended: &Result<Report, Failure>) {
+    let (report, error) = match ended {
+        Ok(report) => (Some(report), None),
+        Err(failure) => (failure.report.as_deref(), Some(&failure.error)),
+    };
+    world.note(report.map(|report| format!("{:?} {:?}", report.status, report.totals)));
+    let sure = !world.state_failed;
+    let (oracle, truth) = world.judge();
+    if let Some(error) = error {
+        oracle.check_text(&error.to_string());
+    }
+    if let Some(report) = report {
+        oracle.check_text(&report.to_string());
+        oracle.check_totals(&report.totals, truth.version, sure);
+        let left = report.totals.outstanding();
+        match report.status {
+            RunStatus::Held => {
+                oracle.found.met(Situation::EmptyHeld);
+                if truth.version.rows > 0 || truth.mode.exits.is_none() {
+                    oracle.violate("I5", "a run is held, but no guard has a reason to".into());
+                }
+                if oracle.calls() > 0 {
+                    oracle.violate("I6", "a run is held and makes calls".into());
+                }
+            }
+            status if (status == RunStatus::Completed) != (left == 0 && error.is_none()) => {
+                oracle.violate("I5", format!("a run is {status:?} with {left} rows left"));
+            }
+            RunStatus::Completed => {
+                if let Some(unfinished) = oracle.unfinished(&truth) {
+                    oracle.violate("I11", format!("a run says that it is complete, but {unfinished}"));
+                }
+            }
+            _ => {}
+        }
+    } else if oracle.calls() > 0 {
+        oracle.violate("I5", "a run wrote and has no report".into());
+    }
+    if let Some(error) = error.filter(|error| !planned(error)) {
+        let invariant = if error.kind() == Kind::StateCorrupt { "I12" } else { "I11" };
+        oracle.violate(invariant, format!("a run fails with what no fault explains: {error}"));
+    }
+}
+
 /// Whether an error is one that the faults bring about.
 fn planned(error: &Error) -> bool {
     matches!(
@@ -234,6 +279,7 @@ fn planned(error: &Error) -> bool {
             | Kind::Unavailable
             | Kind::Protocol
             | Kind::RateLimited
+            | Kind::TooEarly
             | Kind::QuotaExhausted
             | Kind::Unauthenticated
             | Kind::Rejected

@@ -3,27 +3,63 @@
 //! The service answers by key, in any order; the adapter brings the results into the order of the rows, as the port
 //! asks. Faults of the service are results that are missing or come twice; a broken adapter returns a wrong number of
 //! outcomes.
+//!
+//! A new operation is a branch of [`World::apply`], a new field of a row an entry in [`sent`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rsync_core::capability::{Capability, Operation};
 use rsync_core::clock::Clock;
 use rsync_core::destination::{Context, Found, LookupRequest, Quota, RemoteSchema, WriteBatch};
-use rsync_core::ids::{AccountId, JobToken};
+use rsync_core::ids::{AccountId, JobToken, RemoteId};
 use rsync_core::outcome::{Effect, Receipt, RowOutcome};
 use rsync_core::record::{Cell, Rows, Value};
 use rsync_core::{Destination, Error, Kind, Result, Retry, Target};
 
 use super::fault::FaultKind;
+use super::history::Version;
 use super::keys::schema;
-use super::oracle::{Field, Record, Sent};
 use super::random::Stream;
+use super::records::{Field, Sent};
 use super::world::{Shared, World};
 
-/// Jobs by token: questions until they are done, and the outcomes.
-pub(super) type Jobs = BTreeMap<String, (u64, Vec<RowOutcome>)>;
+/// Jobs by token.
+pub(super) type Jobs = BTreeMap<String, Job>;
+
+/// A job of the service. What it does is done when it is made.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Questions until it is done.
+    polls: u64,
+    rows: Vec<Sent>,
+    outcomes: Vec<RowOutcome>,
+    run: u64,
+    version: Arc<Version>,
+}
+
+impl Job {
+    /// Whether there was no record of `key`.
+    pub(super) fn missed(&self, key: &str) -> bool {
+        self.rows.iter().zip(&self.outcomes).any(|(row, outcome)| row.key == key && *outcome == RowOutcome::Missing)
+    }
+
+    /// What it says of `asked`, and the rows that it says it of. A later run asks after those that the model still has.
+    fn answer(&self, asked: &[Sent]) -> (Vec<Sent>, Vec<RowOutcome>) {
+        if asked.iter().map(|row| &row.key).eq(self.rows.iter().map(|row| &row.key)) {
+            return (self.rows.clone(), self.outcomes.clone());
+        }
+        let told = self.rows.len() == self.outcomes.len();
+        let answer = |asked: &Sent| {
+            let known = self.rows.iter().zip(&self.outcomes).find(|(row, _)| told && row.key == asked.key);
+            // It may have worked on a part of the batch only.
+            known.map_or_else(|| (asked.clone(), RowOutcome::Unknown), |(row, outcome)| (row.clone(), outcome.clone()))
+        };
+        asked.iter().map(answer).unzip()
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct SimulatedService(pub(super) Shared);
@@ -56,9 +92,17 @@ impl Drop for Call<'_> {
 }
 
 fn sent(batch: &WriteBatch, row: usize, world: &World) -> Result<Sent> {
-    let mut key = String::new();
-    batch.key_text(row, &mut key)?;
-    let mut sent = Sent { key: world.schedule.folding().folded(&key), name: Field::Absent, tier: Field::Absent };
+    let id = batch.ids.as_ref().and_then(|ids| ids.get(row));
+    let key = match id {
+        Some(id) => world.records.key_of(id.as_str()),
+        None => {
+            let mut key = String::new();
+            batch.key_text(row, &mut key)?;
+            world.schedule.folding().folded(&key)
+        }
+    };
+    let id = id.map(|id| id.as_str().to_owned());
+    let mut sent = Sent { operation: batch.operation, key, id, name: Field::Absent, tier: Field::Absent };
     for (name, cell) in batch.rows.cells(row) {
         let field = match cell {
             Cell::Set(Value::Text(text)) => Field::Set(text.to_owned()),
@@ -78,8 +122,8 @@ impl World {
     /// Takes a call, and decides what becomes of it.
     fn arrive(&mut self, cx: &Context, batch: &WriteBatch, rows: &[Sent], now: Duration) -> Fate {
         self.note((cx.attempt, rows, now));
-        let version = std::sync::Arc::clone(&self.version);
-        self.oracle.arrived(cx, batch, rows, &version, &self.capability, now);
+        let (oracle, truth) = self.judge();
+        oracle.arrived(cx, batch, rows, &truth, now);
         if let Some((used, limit)) = &mut self.quota {
             let before = *used;
             *used += 1;
@@ -155,27 +199,33 @@ impl World {
         random.percent(8) && self.fires(FaultKind::PoisonRow, 100)
     }
 
-    fn apply(&mut self, row: &Sent) {
-        let keeps = self.capability.keeps_absent_fields;
-        let record = self.records.entry(row.key.clone()).or_default();
-        let Record { name, tier } = record;
-        for (stored, field) in [(name, &row.name), (tier, &row.tier)] {
-            match field {
-                Field::Set(text) => *stored = Some(text.clone()),
-                Field::Clear => *stored = None,
-                Field::Absent if !keeps => *stored = None,
-                Field::Absent => {}
-            }
+    /// Does what a row asks for, and tells what the service says of it.
+    fn apply(&mut self, row: &Sent) -> RowOutcome {
+        let exists = self.records.get(&row.key).is_some_and(|record| row.id.as_ref().is_none_or(|id| *id == record.id));
+        match (row.operation, exists) {
+            (Operation::Create, true) => return RowOutcome::Exists,
+            (Operation::Update | Operation::Delete, false) => return RowOutcome::Missing,
+            (Operation::Delete, true) => self.records.remove(&row.key),
+            (_, true) => self.records.change(row, self.capability.keeps_absent_fields),
+            (_, false) => self.records.make(row),
         }
+        let (tells_effect, tells_id) = self.schedule.tells();
+        let effect = match exists {
+            _ if !tells_effect => Effect::Unspecified,
+            true => Effect::Updated,
+            false => Effect::Created,
+        };
+        let id = self.records.get(&row.key).filter(|_| tells_id).map(|record| RemoteId::new(record.id.clone()));
+        RowOutcome::written(effect, id)
     }
 
     /// Applies a call, and answers by key.
     fn work(&mut self, rows: &[Sent], now: Duration) -> Result<Vec<(String, RowOutcome)>> {
         if !self.capability.per_row_outcomes && rows.iter().any(|row| self.is_poison(row)) {
-            let version = std::sync::Arc::clone(&self.version);
+            let (oracle, truth) = self.judge();
             match rows {
-                [row] => self.oracle.is_refused(&row.key, &version),
-                _ => self.oracle.is_split(),
+                [row] => oracle.is_refused(row, &truth),
+                _ => oracle.is_split(),
             }
             return Err(Error::new(Kind::Rejected, "write", "planted").with_context("code", "POISON"));
         }
@@ -190,12 +240,11 @@ impl World {
             let outcome = if again && pick == 0 {
                 RowOutcome::Retryable { code: "LOCKED".into(), after: pause }
             } else if refuse && pick == 1 {
-                let version = std::sync::Arc::clone(&self.version);
-                self.oracle.is_refused(&row.key, &version);
+                let (oracle, truth) = self.judge();
+                oracle.is_refused(row, &truth);
                 RowOutcome::rejected("REFUSED", None, "planted")
             } else {
-                self.apply(row);
-                RowOutcome::written(Effect::Unspecified, None)
+                self.apply(row)
             };
             results.push((row.key.clone(), outcome));
         }
@@ -230,8 +279,8 @@ impl World {
         }
         if self.fires(FaultKind::OutcomesMissing, 8) {
             outcomes.pop();
-        }
-        if self.fires(FaultKind::OutcomesExtra, 8) {
+        // Both at once would be an answer of the right length, and a lie that nobody can see.
+        } else if self.fires(FaultKind::OutcomesExtra, 8) {
             outcomes.push(RowOutcome::written(Effect::Created, None));
         }
         outcomes
@@ -239,12 +288,21 @@ impl World {
 
     /// Tells the oracle what the engine learns now.
     fn told(&mut self, rows: &[Sent], outcomes: &[RowOutcome], now: Duration) {
+        self.told_of(rows, outcomes, &vec![true; rows.len()], now);
+    }
+
+    /// As [`World::told`]; the rows that do not count were done for a run before.
+    fn told_of(&mut self, rows: &[Sent], outcomes: &[RowOutcome], counts: &[bool], now: Duration) {
         let complete = rows.len() == outcomes.len();
-        for (row, outcome) in rows.iter().zip(outcomes.iter().map(Some).chain(std::iter::repeat(None))) {
+        let (oracle, truth) = self.judge();
+        let outcomes = outcomes.iter().map(Some).chain(std::iter::repeat(None));
+        for ((row, counts), outcome) in rows.iter().zip(counts).zip(outcomes) {
             match outcome.filter(|_| complete) {
-                Some(RowOutcome::Written { .. }) => self.oracle.is_written(&row.key),
-                Some(RowOutcome::Unknown) | None => self.oracle.is_uncertain(&row.key),
-                Some(RowOutcome::Retryable { after: Some(pause), .. }) => self.oracle.must_wait(&row.key, now + *pause),
+                Some(RowOutcome::Written { .. } | RowOutcome::Missing) if !counts => {}
+                Some(RowOutcome::Written { .. }) => oracle.is_done(row, true, &truth),
+                Some(RowOutcome::Missing) => oracle.is_done(row, false, &truth),
+                Some(RowOutcome::Unknown) | None => oracle.is_uncertain(&row.key),
+                Some(RowOutcome::Retryable { after: Some(pause), .. }) => oracle.must_wait(&row.key, now + *pause),
                 _ => {}
             }
         }
@@ -346,7 +404,9 @@ impl Destination for SimulatedService {
                     } else {
                         0
                     };
-                    world.jobs.insert(token.as_str().to_owned(), (polls, outcomes));
+                    let (run, version) = (world.run(), Arc::clone(&world.version));
+                    let job = Job { polls, rows: call.rows.clone(), outcomes, run, version };
+                    world.jobs.insert(token.as_str().to_owned(), job);
                     Ok(Receipt::Pending(token))
                 } else {
                     world.told(&call.rows, &outcomes, now);
@@ -369,24 +429,36 @@ impl Destination for SimulatedService {
             return Err(Error::new(Kind::Unavailable, "resume", "planted").with_retry(Retry::Backoff));
         }
         let lost = world.fires(FaultKind::JobLost, 15);
+        let disturbed = world.disturbed();
         match world.jobs.get_mut(job.as_str()).filter(|_| !lost) {
             None => {
                 world.uncertain(&rows);
                 Err(Error::new(Kind::NotFound, "resume", "the service knows no such job"))
             }
             // A stuck job says when to ask again, so that an hour of patience takes few questions.
-            Some((u64::MAX, _)) => {
+            Some(stuck) if stuck.polls == u64::MAX && disturbed => {
                 world.uncertain(&rows);
                 let pause = Duration::from_secs(1200);
                 Err(Error::new(Kind::Unavailable, "resume", "planted").with_retry(Retry::After(pause)))
             }
-            Some((0, outcomes)) => {
-                let outcomes = outcomes.clone();
-                world.told(&rows, &outcomes, now);
+            Some(done) if done.polls == 0 || done.polls == u64::MAX => {
+                let (rows, outcomes) = done.answer(&rows);
+                let (run, before) = (done.run, Arc::clone(&done.version));
+                // A row that has changed since the job was made is left to the next run.
+                let counts = |row: &Sent| {
+                    run == world.run() || before.syncable.get(&row.key) == world.version.syncable.get(&row.key)
+                };
+                let counts: Vec<bool> = rows.iter().map(counts).collect();
+                if rows.len() == outcomes.len() {
+                    let known = |(_, outcome): &(&Sent, &RowOutcome)| **outcome != RowOutcome::Unknown;
+                    let known = rows.iter().zip(&outcomes).filter(known);
+                    known.for_each(|(row, _)| world.oracle.is_certain(&row.key));
+                }
+                world.told_of(&rows, &outcomes, &counts, now);
                 Ok(Receipt::Settled(outcomes))
             }
-            Some((polls, _)) => {
-                *polls -= 1;
+            Some(pending) => {
+                pending.polls -= 1;
                 Ok(Receipt::Pending(job))
             }
         }

@@ -43,9 +43,13 @@ impl Source for SimulatedSource {
         Ok(stream::iter(batches)
             .then(move |(at, shared, version)| async move {
                 shared.step().await;
+                let mut world = shared.lock();
                 if cut == Some(at) {
+                    let mode = world.schedule.mode();
+                    world.oracle.cut(mode);
                     return Err(broken("the connection was lost"));
                 }
+                world.read_complete = at + 1 == version.batches.len();
                 Ok(Extracted::from(version.batches[at].clone()))
             })
             // A stream ends with its error.

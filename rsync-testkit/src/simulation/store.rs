@@ -83,7 +83,9 @@ impl StateSession for Session {
                     _ => {}
                 }
             }
-            world.oracle.committed(&mutations, &world.version, &world.records, world.keys);
+            let keys = world.keys;
+            let (oracle, truth) = world.judge();
+            oracle.committed(&mutations, &truth, keys);
         }
         self.durable.commit(mutations).await?;
         self.shared.step().await;

@@ -11,10 +11,11 @@ use rsync_core::clock::Clock;
 use rsync_core::memory::ManualClock;
 
 use super::fault::FaultKind;
-use super::history::Version;
+use super::history::{Version, base_key};
 use super::keys::{Keys, keys};
-use super::oracle::{Oracle, Records};
+use super::oracle::{Oracle, Truth};
 use super::random::Stream;
+use super::records::Records;
 use super::schedule::Schedule;
 use super::service::Jobs;
 
@@ -27,6 +28,8 @@ pub(super) struct World {
     pub(super) jobs: Jobs,
     pub(super) jobs_begun: u64,
     pub(super) quota: Option<(u64, u64)>,
+    /// Whether this run has read its model to the end.
+    pub(super) read_complete: bool,
     pub(super) oracle: Oracle,
     /// Whether the state store failed in this run.
     pub(super) state_failed: bool,
@@ -65,6 +68,12 @@ impl World {
         Stream::of(self.schedule.seed(), kind.as_str(), (self.run + 1) << 32 | *asked)
     }
 
+    /// The oracle, and what is so now.
+    pub(super) fn judge(&mut self) -> (&mut Oracle, Truth<'_>) {
+        let Self { oracle, schedule, version, records, capability, read_complete, .. } = self;
+        (oracle, Truth { mode: schedule.mode(), version, records, capability, read_complete: *read_complete })
+    }
+
     /// Adds to the trace, by which two simulations of one seed are compared.
     pub(super) fn note(&mut self, what: impl Hash) {
         what.hash(&mut self.trace);
@@ -76,6 +85,10 @@ impl World {
 
     pub(super) fn crashed(&self) -> bool {
         self.crashed
+    }
+
+    pub(super) fn disturbed(&self) -> bool {
+        self.disturbed
     }
 
     pub(super) fn run(&self) -> u64 {
@@ -92,6 +105,17 @@ impl World {
         self.state_failed = false;
         self.crash_step = if disturbed { self.schedule.crash_step(run, after_crash) } else { None };
         self.quota = None;
+        self.read_complete = false;
+        if self.fires(FaultKind::SourceEmpty, 15) {
+            self.version = Arc::new(Version::empty(self.schedule.mode().marks()));
+        }
+        for key in self.schedule.strangers(run) {
+            let key = base_key(key);
+            // What a job has not found by then is told by a later run, and would no longer be true.
+            if !self.jobs.values().any(|job| job.missed(&key)) {
+                self.records.make_for_others(&key);
+            }
+        }
         if self.fires(FaultKind::QuotaLow, 40) {
             self.quota = Some((3 + self.random(FaultKind::QuotaLow).below(5), 10));
         }
@@ -131,10 +155,11 @@ impl Shared {
             capability: schedule.capability(),
             keys: keys(schedule.folding()),
             version,
-            records: Records::new(),
+            records: Records::default(),
             jobs: Jobs::default(),
             jobs_begun: 0,
             quota: None,
+            read_complete: false,
             oracle: Oracle::default(),
             state_failed: false,
             fired: vec![0; FaultKind::ALL.len()],

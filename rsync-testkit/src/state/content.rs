@@ -37,7 +37,7 @@ pub(super) mod numbered {
     pub(in crate::state) fn commit(n: u64) -> Vec<Mutation> {
         let mut mutations = Vec::new();
         for i in 0..KEYS {
-            let table = Table::ALL[(i % 7) as usize];
+            let table = Table::ALL[i as usize % Table::ALL.len()];
             let key = i.to_be_bytes().to_vec();
             match (i + n) % 5 {
                 0 => mutations.push(delete(table, key)),

@@ -1,5 +1,6 @@
 //! What the author of a store supplies.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,11 @@ pub trait Harness: Send + Sync {
     /// [`main()`](super::main()).
     fn environment(&self) -> Option<Vec<(String, String)>> {
         None
+    }
+
+    /// Folders that the store keeps its files in, to be searched for values. None if they are not on this machine.
+    fn folders(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// Makes the store of `sync` fail, whose session may be open. `false` if it cannot be made to fail so.

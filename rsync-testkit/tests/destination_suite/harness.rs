@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rsync_core::destination::{AcceptedType, KeyFolding, RemoteField, RemoteSchema, Target};
 use rsync_core::memory::{Fault, MemoryDestination};
-use rsync_core::{Capability, Destination, Error, Kind, Retry};
+use rsync_core::{Capability, Destination, Error, FieldPolicy, Kind, Retry};
 use rsync_testkit::destination::{
     Harness, HarnessResult, Record, RequestCounts, RequestKind, SampleFields, ServiceFault, ServiceFaults,
 };
@@ -83,15 +83,15 @@ impl Harness for MemoryHarness {
         let schema = RemoteSchema::new(vec![
             key,
             read_only,
-            field("name", &[AcceptedType::Text]),
+            field("name", &[AcceptedType::Text]).with_native([FieldPolicy::SetIfEmpty]),
             field("stage", &[AcceptedType::Text]),
-            field("count", &[AcceptedType::Integer]),
+            field("count", &[AcceptedType::Integer]).with_native([FieldPolicy::Max, FieldPolicy::Min]),
             field("ratio", &[AcceptedType::Float]),
             field("price", &[AcceptedType::Decimal]),
             field("active", &[AcceptedType::Boolean]),
             field("day", &[AcceptedType::Date]),
             field("moment", &[AcceptedType::Timestamp]),
-            field("tags", &[AcceptedType::TextList]),
+            field("tags", &[AcceptedType::TextList]).with_native([FieldPolicy::SetUnion]),
         ]);
         self.service.create_object(target.object.clone(), schema);
         Ok(target)
@@ -112,6 +112,14 @@ impl Harness for MemoryHarness {
 
     async fn list(&self, target: &Target) -> HarnessResult<Vec<String>> {
         Ok(self.service.records(&target.object).into_keys().collect())
+    }
+
+    async fn entries(&self, target: &Target) -> HarnessResult<Vec<Record>> {
+        Ok(self.service.entries(&target.object))
+    }
+
+    async fn members(&self, target: &Target) -> HarnessResult<Vec<String>> {
+        Ok(self.service.members(&target.object).into_iter().collect())
     }
 
     async fn requests(&self) -> HarnessResult<RequestCounts> {

@@ -1,6 +1,7 @@
 //! Adapters with one defect each, all of them seen in the wild.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::buffer::BooleanBuffer;
@@ -9,7 +10,7 @@ use async_trait::async_trait;
 use rsync_core::capability::Operation;
 use rsync_core::clock::{Clock, SystemClock};
 use rsync_core::destination::{Context, Found, LookupRequest, RemoteSchema, Target, WriteBatch};
-use rsync_core::ids::{AccountId, JobToken, RemoteId};
+use rsync_core::ids::{AccountId, JobToken, RemoteId, Token};
 use rsync_core::memory::MemoryDestination;
 use rsync_core::outcome::{Effect, Receipt, RowOutcome};
 use rsync_core::record::{Cell, Rows, Value};
@@ -49,6 +50,7 @@ zoo! {
     TreatsAbsentAsClear "-" "absent field";
     WritesAbsentCells "-" "absent field";
     TakesFirstRowsFields "-" "first row";
+    OverwritesAlways "-" "policies that it declares";
     DoublesQuotes "-" "to the letter";
     CutsToMilliseconds "-" "days and moments";
     CutsKeysAtSlash "-" "odd keys";
@@ -69,6 +71,11 @@ zoo! {
     LeaksInCode "D10" "said aloud";
     LeaksInLog "D10" "said aloud";
     Panics "-" "odd keys";
+    MakesTokensUp "D13" "sent twice";
+    TakesAKeyForAnEntry "D13" "an entry a row";
+    DeletesWhoIsNoMember "D14" "members come and go";
+    SparesMembersById "D14" "members by record id";
+    MakesMembersUp "D14" "nobody";
 }
 
 /// The in-memory destination with at most one defect.
@@ -100,6 +107,21 @@ impl Animal {
                     *id = RemoteId::new(if id.as_str() == "1" { "2" } else { "1" });
                 }
             }
+            Some(Defect::MakesTokensUp) => {
+                for token in batch.tokens.iter_mut().flatten() {
+                    static CALLS: AtomicU64 = AtomicU64::new(0);
+                    *token = Token::new(format!("{:x}", CALLS.fetch_add(1, Ordering::Relaxed)));
+                }
+            }
+            Some(Defect::DeletesWhoIsNoMember) if batch.operation == Operation::RemoveMember => {
+                batch.operation = Operation::Delete;
+            }
+            Some(Defect::MakesMembersUp) if batch.operation == Operation::AddMember && batch.ids.is_none() => {
+                let mut records = batch.clone();
+                records.operation = Operation::Upsert;
+                self.inner.write(&Context::new(rsync_core::ids::RunId(1)), records).await?;
+            }
+            Some(Defect::OverwritesAlways) => batch.policies.clear(),
             Some(Defect::TreatsAbsentAsClear) => batch.rows = mask_absent(&batch.rows, true),
             Some(Defect::WritesAbsentCells) => batch.rows = mask_absent(&batch.rows, false),
             Some(Defect::TakesFirstRowsFields) => batch.rows = mask_by_first_row(&batch.rows),
@@ -324,6 +346,15 @@ impl Destination for Animal {
         }
         if self.has(Defect::SparesRecordsById) && batch.operation == Operation::Delete && batch.ids.is_some() {
             return Ok(Receipt::Settled(vec![RowOutcome::Missing; batch.len()]));
+        }
+        if self.has(Defect::SparesMembersById) && batch.operation == Operation::RemoveMember && batch.ids.is_some() {
+            return Ok(Receipt::Settled(vec![RowOutcome::Missing; batch.len()]));
+        }
+        if self.has(Defect::TakesAKeyForAnEntry)
+            && batch.operation == Operation::Append
+            && self.inner.entries(&batch.target.object).len() >= batch.len()
+        {
+            return Ok(Receipt::Settled(vec![RowOutcome::Exists; batch.len()]));
         }
         let sent = self.spoil(batch.clone()).await?;
         let answer = self.inner.write(cx, sent).await;

@@ -8,8 +8,10 @@ use std::env;
 
 use rsync_testkit::simulation::{Campaign, FaultKind, FaultSet, Schedule, simulate};
 
-/// Seeds that a test run plays, at about 8 ms each without optimisation.
-const SEEDS: u64 = 1_000;
+/// Seeds that a test run plays, on all processors.
+const SEEDS: u64 = 10_000;
+/// Seeds from which on a share means something.
+const ENOUGH_SEEDS: u64 = 5_000;
 
 /// Schedules that failed once.
 const REGRESSIONS: &str = include_str!("regressions.txt");
@@ -29,12 +31,15 @@ fn f04_random_schedules_keep_the_invariants() {
         return assert_holds(&Campaign::play([schedule]));
     }
     let seeds = env::var("RSYNC_SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap());
-    let campaign = Campaign::play((0..seeds).map(Schedule::of_seed));
+    let campaign = Campaign::of_seeds(0..seeds);
     println!("{campaign}");
     assert_holds(&campaign);
+    let (runs, keys, batches) = campaign.fewest;
+    assert!(runs >= 3 && keys >= 20 && batches >= 3, "{campaign}");
     // With few seeds chance decides.
-    if seeds >= SEEDS {
+    if seeds >= ENOUGH_SEEDS {
         assert_eq!(campaign.rare(10), [], "these faults fired in less than one of a hundred seeds:\n{campaign}");
+        assert_eq!(campaign.unmet(2), [], "this came about in less than one of five hundred seeds:\n{campaign}");
         assert!(campaign.undisturbed * 20 >= seeds, "{campaign}");
     }
 }
@@ -79,12 +84,13 @@ fn the_same_schedule_is_the_same_simulation() {
 
 #[test]
 fn a_line_is_a_schedule() {
-    let line = "SEED=12 faults=[lost_after,crash_at_poll] runs=[0,3] crash=[3,7]";
+    let line =
+        "SEED=12 mode=[update_only:3,clear,created,marked] faults=[lost_after,crash_at_poll] runs=[0,3] crash=[3,7]";
     let schedule: Schedule = line.parse().unwrap();
     assert_eq!(schedule.to_string(), line);
     assert_eq!(schedule.faults(), FaultSet::none().with(FaultKind::LostAfter).with(FaultKind::CrashAtPoll));
     assert_eq!("12".parse::<Schedule>().unwrap(), Schedule::of_seed(12));
-    for wrong in ["", "SEED=x", "SEED=1 faults=[lost]", "SEED=1 fault=[]", "SEED=1 runs=[a]"] {
+    for wrong in ["", "SEED=x", "SEED=1 faults=[lost]", "SEED=1 fault=[]", "SEED=1 runs=[a]", "SEED=1 mode=[delete]"] {
         assert!(wrong.parse::<Schedule>().is_err(), "{wrong}");
     }
 }

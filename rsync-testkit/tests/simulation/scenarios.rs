@@ -1,23 +1,26 @@
 //! Each family of faults alone and in every seed, so that none is drowned by the others.
 
-use rsync_testkit::simulation::{Campaign, FaultKind, FaultSet, Schedule};
+use rsync_testkit::simulation::{Campaign, FaultKind, FaultSet, Schedule, Situation};
 
 use crate::assert_holds;
 
 const SEEDS: u64 = 25;
 
-fn play(kinds: &[FaultKind]) {
+fn play(seeds: u64, kinds: &[FaultKind], situations: &[Situation]) {
     let faults = kinds.iter().copied().fold(FaultSet::none(), FaultSet::with);
-    let campaign = Campaign::play((0..SEEDS).map(|seed| Schedule::of_seed(seed).with_faults(faults)));
+    let campaign = Campaign::play((0..seeds).map(|seed| Schedule::of_seed(seed).with_faults(faults)));
     assert_holds(&campaign);
     for (kind, seeds) in FaultKind::ALL.iter().zip(&campaign.seeds_fired).filter(|(kind, _)| kinds.contains(kind)) {
         assert!(*seeds > 0, "{} never fired", kind.as_str());
+    }
+    for situation in situations {
+        assert!(campaign.seeds_met[*situation as usize] > 0, "{} never came about", situation.as_str());
     }
 }
 
 macro_rules! scenarios {
     ($(fn $name:ident() { $($kind:ident),* })*) => {
-        $(#[test] fn $name() { play(&[$(FaultKind::$kind),*]); })*
+        $(#[test] fn $name() { play(SEEDS, &[$(FaultKind::$kind),*], &[]); })*
     };
 }
 
@@ -41,4 +44,30 @@ scenarios! {
     fn f43_locked_rows_are_sent_again() { RowsRetryable }
     fn f44_rows_are_refused_after_answers_were_lost() { RowsRejected, LostAfter, UnknownAfter }
     fn f51_f52_the_quota_runs_out() { QuotaUsedUp, QuotaLow }
+}
+
+#[test]
+fn f05_f50_rows_leave_and_come_back_while_calls_are_in_doubt() {
+    let faults = [FaultKind::LostBefore, FaultKind::LostAfter, FaultKind::UnknownAfter, FaultKind::CrashAtStep];
+    let situations = [
+        Situation::ExitSent,
+        Situation::ExitDone,
+        Situation::ExitOfNothing,
+        Situation::ExitInDoubt,
+        Situation::BackInDoubt,
+        Situation::LeftInDoubt,
+    ];
+    play(150, &faults, &situations);
+}
+
+#[test]
+fn f16_f25_reads_that_break_off_and_empty_models_dispose_of_nothing() {
+    let situations = [Situation::CutBeforeExits, Situation::EmptyHeld, Situation::ExitDone];
+    play(60, &[FaultKind::SourceCut, FaultKind::SourceEmpty], &situations);
+}
+
+#[test]
+fn f44_f50_exits_are_refused_and_records_are_missing_or_there_already() {
+    let situations = [Situation::ExitRefused, Situation::RecordMissing, Situation::RecordExists];
+    play(60, &[FaultKind::RowsRejected], &situations);
 }

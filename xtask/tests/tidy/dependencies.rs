@@ -272,13 +272,14 @@ fn a_second_version_is_found() {
     assert_eq!((finding.line, finding.what.contains("59.3.2 and 60.1.0")), (6, true));
 }
 
-/// Crates that users of a crate compile, at most: what was measured when this was written, plus a tenth.
+/// Crates that users of a crate compile, at most: what was measured when this was written, plus a tenth; and the dozen that
+/// encrypt what waits in the state (AES-GCM-SIV).
 fn limit(name: &str) -> Option<usize> {
     match role(name) {
-        Role::Core => Some(96),
-        Role::Http | Role::Adapter => Some(184),
+        Role::Core => Some(105),
+        Role::Http | Role::Adapter => Some(199),
         // Above the adapters it has what checks a Salesforce assertion and records log lines.
-        Role::Testkit => Some(190),
+        Role::Testkit => Some(205),
         Role::Database | Role::Storage => Some(261),
         Role::Top | Role::Tool => None,
     }
@@ -307,8 +308,8 @@ fn s18_dependency_counts_stay_within_limits() {
 
 #[test]
 fn too_many_dependencies_are_found() {
-    assert!(too_many("rsync-core", 97).is_some() && too_many("rsync-core", 96).is_none());
-    assert!(too_many("rsync-x", 185).is_some() && too_many("rsync-examples", 1000).is_none());
+    assert!(too_many("rsync-core", 105).is_some() && too_many("rsync-core", 105).is_none());
+    assert!(too_many("rsync-x", 199).is_some() && too_many("rsync-examples", 1000).is_none());
 }
 
 fn backoff_users(files: &[TextFile], members: &[Member]) -> Vec<Finding> {

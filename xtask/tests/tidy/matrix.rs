@@ -13,26 +13,12 @@ const LEAKS: u32 = 24;
 
 /// What no test is named after yet, and why. A line goes as soon as there is a test.
 const WITHOUT_TEST: &[(&str, &str)] = &[
-    (
-        "f18",
-        "columns are found by name in every read; a source whose columns change between two runs is not played yet",
-    ),
-    ("f19", "needs the types of a database whose columns change; the mapping converts exactly or refuses"),
-    ("f20", "needs a database that is written to while it is read"),
     ("f38", "the transport sends no write again; a server that refuses a stream is not played yet"),
-    ("f48", "fields have no owner yet that a write could respect"),
-    ("f53", "there are no windows of time in which a run may write"),
-    ("f55", "memory is measured by the benches"),
-    ("f57", "pipelines share nothing but the account's quota"),
     ("f58", "there is no policy for fields that trigger something at the destination"),
     ("f60", "there is no consent that a send could ask for"),
     ("f61", "there is no guard for the age of a model"),
-    ("s12", "secrets live in `Secret`, which s01 tests; no dump of a process is searched"),
-    ("s13", "examples read secrets from nowhere but the environment; no example needs one"),
-    ("s17", "needs accounts with narrow rights"),
     ("s19", "decoders are tested by property; there is no fuzzing with a corpus"),
     ("s20", "bodies are capped (f32); depth and counts of hostile answers are not played yet"),
-    ("s21", "no token that is derived from rows travels to a service"),
     ("s22", "there are no metrics; events carry names, counts and codes, which s01 and s02 test"),
 ];
 

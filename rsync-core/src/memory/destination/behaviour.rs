@@ -6,6 +6,7 @@ use super::{MemoryDestination, folding, no_object};
 use crate::capability::{Capability, Operation};
 use crate::destination::{Destination, KeyFolding, RemoteSchema, WriteBatch};
 use crate::error::{Error, Kind, Result};
+use crate::field_policy::FieldPolicy;
 use crate::ids::{FieldName, RemoteId};
 use crate::memory::table::{Record, Stored, Table};
 use crate::outcome::{Effect, RowOutcome};
@@ -41,7 +42,9 @@ impl MemoryDestination {
             }
         }
         let mut seen = BTreeSet::new();
+        // An update by id may set the match field like any other; a delete carries none.
         if batch.ids.is_some()
+            && batch.operation == Operation::Delete
             && batch
                 .rows
                 .column_of(batch.target.match_on.as_str())
@@ -49,7 +52,11 @@ impl MemoryDestination {
         {
             return Err(broken("a row goes by record id and has a key too"));
         }
-        if keys.iter().any(|key| !seen.insert(folding.folded(key))) {
+        self.check_tokens(batch, &broken)?;
+        if !batch.policies.is_empty() && !matches!(batch.operation, Operation::Upsert | Operation::Update) {
+            return Err(broken("fields have policies in an operation that replaces nothing"));
+        }
+        if batch.operation != Operation::Append && keys.iter().any(|key| !seen.insert(folding.folded(key))) {
             return Err(broken("two rows of the batch have the same key"));
         }
         Ok(())
@@ -57,13 +64,21 @@ impl MemoryDestination {
 
     /// Checks and applies all rows, or none where one bad row refuses the batch.
     pub(super) fn apply(&self, batch: &WriteBatch, keys: &[String]) -> Result<Vec<RowOutcome>> {
+        let now = self.clock.as_ref().map(|clock| clock.wall()).unwrap_or_default();
         let mut guard = self.lock();
         let state = &mut *guard;
         let Some((schema, table)) = state.objects.get_mut(&batch.target.object) else {
             return Err(no_object(&batch.target));
         };
         let folding = folding(schema, &batch.target);
-        let mut before = (!self.capability.per_row_outcomes).then(|| (table.clone(), state.next_id));
+        let declared = |(field, policy): &(FieldName, FieldPolicy)| {
+            schema.field(field.as_str()).is_some_and(|field| field.native.contains(policy))
+        };
+        if !batch.policies.iter().all(declared) {
+            return Err(Error::new(Kind::Unsupported, "write", "a field does not have this policy by itself"));
+        }
+        let entries = &mut state.entries;
+        let mut before = (!self.capability.per_row_outcomes).then(|| (table.clone(), state.next_id, entries.clone()));
         let mut outcomes = Vec::with_capacity(batch.len());
         for (row, name) in keys.iter().enumerate() {
             let address = match &batch.ids {
@@ -72,23 +87,41 @@ impl MemoryDestination {
                     table.values().find(|record| record.id.to_string() == *name).map(|record| record.key.clone())
                 }
             };
-            let outcome = match address {
-                None => RowOutcome::Missing,
-                Some(key) => match self.refusal(schema, batch, row, &key) {
+            let token = self.remembered(batch, row, now);
+            let outcome = match (token.and_then(|token| entries.answer(&batch.target.object, &token)), address) {
+                (Some(answer), _) => answer,
+                (None, None) => RowOutcome::Missing,
+                (None, Some(key)) => match self.refusal(schema, batch, row, &key) {
                     Some(refusal) => refusal,
-                    None => apply_row(table, &mut state.next_id, &self.capability, batch, row, &key, folding),
+                    None if batch.ids.is_some() && takes_anothers_key(table, batch, row, &key, folding) => {
+                        let field = Some(batch.target.match_on.clone());
+                        RowOutcome::rejected("DUPLICATE_KEY", field, "see which record has this value already")
+                    }
+                    None => match batch.operation {
+                        Operation::Append => entries.append(batch, row, &mut state.next_id),
+                        Operation::AddMember => {
+                            entries.add_member(batch, table.get(&folding.folded(&key)), &folding.folded(&key))
+                        }
+                        Operation::RemoveMember => entries.remove_member(batch, &folding.folded(&key)),
+                        _ => apply_row(table, &mut state.next_id, &self.capability, batch, row, &key, folding),
+                    },
                 },
             };
+            if let Some(token) = self.remembered(batch, row, now) {
+                entries.remember(&batch.target.object, token, &outcome);
+            }
             let refused = match outcome {
                 RowOutcome::Rejected { .. } | RowOutcome::Retryable { .. } => true,
                 // Of one row there is no neighbour to spare.
-                RowOutcome::Missing => batch.operation == Operation::Update && batch.len() > 1,
+                RowOutcome::Missing => {
+                    matches!(batch.operation, Operation::Update | Operation::AddMember) && batch.len() > 1
+                }
                 RowOutcome::Exists => batch.len() > 1,
                 _ => false,
             };
-            if refused && let Some((records, next_id)) = before.take() {
+            if refused && let Some((records, next_id, old)) = before.take() {
                 *table = records;
-                state.next_id = next_id;
+                (state.next_id, *entries) = (next_id, old);
                 return Err(whole_batch(&outcome));
             }
             outcomes.push(outcome);
@@ -128,6 +161,20 @@ impl MemoryDestination {
     }
 }
 
+/// The value of the match field that a row sets.
+fn match_value(batch: &WriteBatch, row: usize) -> Option<String> {
+    match batch.rows.column_of(batch.target.match_on.as_str())?.cell(row) {
+        Cell::Set(value) => Stored::new(&value).text(),
+        Cell::Clear | Cell::Absent => None,
+    }
+}
+
+/// Whether a row that goes by id sets a key that another record has.
+fn takes_anothers_key(table: &Table, batch: &WriteBatch, row: usize, key: &str, folding: KeyFolding) -> bool {
+    let folded = match_value(batch, row).map(|value| folding.folded(&value));
+    folded.is_some_and(|folded| folded != folding.folded(key) && table.contains_key(&folded))
+}
+
 fn apply_row(
     table: &mut Table,
     next_id: &mut u64,
@@ -155,13 +202,16 @@ fn apply_row(
         Record { key: key.to_owned(), id: *next_id, ..Record::default() }
     });
     record.writes += 1;
+    let old = if batch.policies.is_empty() { BTreeMap::new() } else { record.fields.clone() };
     if !capability.keeps_absent_fields {
         record.fields.clear();
     }
     for (name, cell) in batch.rows.cells(row) {
         match cell {
             Cell::Set(value) => {
-                record.fields.insert(name.to_owned(), Stored::new(&value));
+                let policy = batch.policies.iter().find(|(field, _)| field.as_str() == name).map(|(_, policy)| *policy);
+                let value = Stored::new(&value).over(old.get(name), policy.unwrap_or_default());
+                record.fields.insert(name.to_owned(), value);
             }
             Cell::Clear => {
                 record.fields.remove(name);
@@ -169,7 +219,15 @@ fn apply_row(
             Cell::Absent => {}
         }
     }
-    RowOutcome::written(effect, Some(RemoteId::new(record.id.to_string())))
+    let written = RowOutcome::written(effect, Some(RemoteId::new(record.id.to_string())));
+    if batch.ids.is_some()
+        && let Some(value) = match_value(batch, row)
+        && let Some(mut record) = table.remove(&folding.folded(key))
+    {
+        record.key.clone_from(&value);
+        table.insert(folding.folded(&value), record);
+    }
+    written
 }
 
 fn whole_batch(outcome: &RowOutcome) -> Error {

@@ -1,11 +1,14 @@
 //! The cases, by subject.
 
+mod append;
+mod audience;
 mod faults;
 mod keys;
 mod lookup;
 mod nulls;
 mod operations;
 mod partial;
+mod policies;
 mod safety;
 mod shape;
 mod values;
@@ -51,10 +54,17 @@ const CASES: &[Case] = cases! {
     "-"   "update by record id changes that record and no other" operations::update_by_id;
     "-"   "delete by record id removes records, and has nothing against missing ones" operations::delete_by_id;
     "D3"  "the same batch twice changes nothing" operations::replay;
+    "D13" "an append adds an entry a row" append::adds;
+    "D13" "an entry that is sent twice is there once" append::twice;
+    "D13" "outcomes of an append come in the order of the rows" append::order;
+    "D14" "members come and go, and their records stay as they are" audience::membership;
+    "D14" "members by record id come and go, and their records stay as they are" audience::membership_by_id;
+    "D14" "nobody is made to be a member" audience::nobody;
     "-"   "a cleared field becomes empty" nulls::clear;
     "-"   "an absent field keeps its value" nulls::absent;
     "-"   "an empty text is stored as such or rejected" nulls::empty_text;
     "-"   "a null in the first row says nothing about the others" nulls::first_row;
+    "-"   "a field keeps the policies that it declares" policies::native;
     "-"   "texts are stored to the letter or rejected" values::text;
     "-"   "numbers are stored exactly or rejected" values::numbers;
     "-"   "booleans are stored" values::booleans;

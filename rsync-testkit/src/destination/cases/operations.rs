@@ -95,7 +95,7 @@ pub(super) async fn delete(bench: &Bench<'_>) -> CaseResult {
 }
 
 /// What an exit sends: the keys and nothing else.
-fn keys_only(bench: &Bench<'_>, expected: &[(String, Datum)]) -> Sheet {
+pub(super) fn keys_only(bench: &Bench<'_>, expected: &[(String, Datum)]) -> Sheet {
     let mut sheet = Sheet::new(&bench.target, Vec::new());
     for (key, _) in expected {
         sheet.push(key, Vec::new());

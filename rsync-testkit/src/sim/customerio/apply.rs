@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::activity::{About, ActivityKind};
 use super::attributes::{PREFERENCES, stored, with_preference};
-use super::identifier::{Identifier, KeyKind, ObjectKey, PersonKey, identifier_text};
+use super::identifier::{Identifier, KeyKind, ObjectKey, PersonKey, identifier_text, is_email};
 use super::lint::LintKind;
 use super::objects::change;
 use super::operation::{Creation, Identify, ObjectAction, ObjectLink, Operation, PersonAction, PersonLink};
@@ -15,6 +15,7 @@ use super::quirks::{IdentifierConflict, KnownEmailNewId, UnknownPerson};
 use super::workspace::Workspace;
 
 const BELONGS_TO_ANOTHER: &str = "The identifier is already associated with a different profile.";
+const NO_EMAIL: &str = "The value is not a valid email address.";
 const ALREADY_SET: &str = "The identifier is already set and can be changed by cio_id only.";
 
 /// When an update happened, and whether the client said so.
@@ -50,6 +51,7 @@ impl Workspace {
             Operation::Person { who, action } => self.apply_person(&who, action, now),
             Operation::Merge { primary, secondary } => self.merge(&primary, &secondary),
             Operation::Object { key, action } => self.apply_object(&key, action, now),
+            Operation::Segment { id, people, adds } => self.change_segment(id, &people, adds),
             Operation::AnonymousEvent => self.stats.events_recorded += 1,
             Operation::Delivery => {}
         }
@@ -134,6 +136,8 @@ impl Workspace {
                 let value = identifier_text(attributes.get(kind.name())?).filter(|text| !text.is_empty())?;
                 Some(Identifier { kind, value })
             })
+            // An address that is none identifies nobody.
+            .filter(|identifier| identifier.kind != KeyKind::Email || is_email(&identifier.value))
             .collect()
     }
 
@@ -198,6 +202,9 @@ impl Workspace {
     fn set_identifier(&mut self, serial: Serial, who: &Identifier, kind: KeyKind, value: &Value, moment: Moment) {
         let Some(current) = self.people.get(serial).map(|person| person.text(kind.name())) else { return };
         let text = identifier_text(value).filter(|text| !text.is_empty());
+        if kind == KeyKind::Email && text.as_ref().is_some_and(|text| !is_email(text)) {
+            return self.failed_attribute(Some(serial), kind.name(), value, NO_EMAIL);
+        }
         match (&current, &text) {
             (None, None) => {}
             (Some(_), None) if !self.may_change(who, kind) => {
@@ -283,6 +290,7 @@ impl Workspace {
         let about = self.about(serial);
         if self.people.remove(serial).is_some() {
             self.objects.forget(serial);
+            self.segments.forget(serial);
             self.stats.people_deleted += 1;
             self.log(ActivityKind::ProfileDelete, about, json!({}));
         }
@@ -322,6 +330,7 @@ impl Workspace {
         }
         let gone_about = self.about(gone);
         self.objects.move_person(gone, kept);
+        self.segments.move_person(gone, kept);
         let Some(other) = self.people.remove(gone) else { return };
         for (name, attribute) in other.attributes {
             let lacks = self.people.get(kept).is_some_and(|person| !person.attributes.contains_key(&name));
@@ -347,6 +356,20 @@ impl Workspace {
         self.stats.people_deleted += 1;
         let about = self.about(kept);
         self.log(ActivityKind::ProfileMerge, about, json!({ "cio_id": gone_about.cio_id }));
+    }
+
+    /// Whom nothing names is passed over: nobody is told.
+    fn change_segment(&mut self, id: u64, people: &[Identifier], adds: bool) {
+        for who in people {
+            match self.people.find(&who.key()) {
+                None => self.stats.silent_failures += 1,
+                Some(serial) if self.segments.change(id, serial, adds) => {
+                    let counter = if adds { &mut self.stats.members_added } else { &mut self.stats.members_removed };
+                    *counter += 1;
+                }
+                Some(_) => {}
+            }
+        }
     }
 
     fn relate(&mut self, person: Serial, links: &[ObjectLink]) {

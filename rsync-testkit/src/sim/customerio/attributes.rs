@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::check::{Checker, join};
 use super::identifier::{KeyKind, identifier_text};
 use super::lint::LintKind;
-use super::quirks::{BigIntegers, EmptyStrings, NestedValues, Quirks};
+use super::quirks::{BigIntegers, EmptyStrings, InvalidEmails, NestedValues, Quirks};
 
 const MAX_ATTRIBUTES: usize = 300;
 const MAX_NAME_BYTES: usize = 150;
@@ -32,7 +32,9 @@ impl Checker<'_> {
             if let Some(kind) = KeyKind::named(name).filter(|kind| self.identities.settable().any(|k| k == *kind)) {
                 // Null and the empty text ask for removal, which is decided when the call is applied.
                 let clears = value.is_null() || value == "";
-                if !clears {
+                // Such an address may also be accepted, and then not applied.
+                let dropped = kind == KeyKind::Email && self.quirks.invalid_emails == InvalidEmails::Dropped;
+                if !clears && !dropped {
                     self.identifier(kind, value, &at);
                 }
             }

@@ -148,7 +148,11 @@ impl CustomerIoSimBuilder {
     }
 
     fn prepare(self) -> Result<(Parts, ServerParts<Hooks>), SimError> {
-        let workspace = Workspace::new(&self.seed, self.quirks.clone(), Arc::clone(&self.clock))?;
+        let mut workspace = Workspace::new(&self.seed, self.quirks.clone(), Arc::clone(&self.clock))?;
+        workspace.scheme = match self.transport {
+            Transport::Plain => "http",
+            Transport::Tls => "https",
+        };
         let workspace = SharedWorkspace::new(workspace);
         let faults = Faults::default();
         faults.set(self.plan)?;

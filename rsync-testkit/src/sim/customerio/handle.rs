@@ -16,6 +16,7 @@ use super::people::{Device, Event, Serial, StoredPerson};
 use super::quirks::Quirks;
 use super::routes::SharedWorkspace;
 use super::seed::{PersonSeed, RateLimits, Seed};
+use super::segments::SegmentKind;
 use super::stats::CustomerIoStats;
 use super::workspace::Workspace;
 use crate::sim::SimError;
@@ -56,6 +57,27 @@ impl Parts {
         workspace.objects.all().map(object).collect()
     }
 
+    /// Everybody in every segment, after what is due has been applied.
+    pub(crate) fn segments(&self) -> Vec<SegmentMembers> {
+        let mut workspace = self.workspace.lock();
+        workspace.apply_due();
+        let cio_id = |serial| workspace.people.get(serial).and_then(|person| person.text("cio_id"));
+        workspace
+            .segments
+            .all()
+            .map(|segment| SegmentMembers {
+                id: segment.id,
+                name: segment.name.clone(),
+                kind: segment.kind(),
+                cio_ids: workspace.members(segment).filter_map(cio_id).collect(),
+                ids: workspace
+                    .members(segment)
+                    .filter_map(|serial| workspace.people.get(serial).and_then(|person| person.text("id")))
+                    .collect(),
+            })
+            .collect()
+    }
+
     pub(crate) fn suppressed(&self) -> Vec<String> {
         let mut workspace = self.workspace.lock();
         workspace.apply_due();
@@ -80,7 +102,11 @@ impl Parts {
 
     /// Puts the workspace back to its seed. What is queued is forgotten.
     pub(crate) fn reset_workspace(&self) -> Result<(), SimError> {
-        *self.workspace.lock() = Workspace::new(&self.seed, self.quirks.clone(), Arc::clone(&self.clock))?;
+        let mut fresh = Workspace::new(&self.seed, self.quirks.clone(), Arc::clone(&self.clock))?;
+        let mut workspace = self.workspace.lock();
+        fresh.scheme = workspace.scheme;
+        *workspace = fresh;
+        drop(workspace);
         self.reset_stats();
         Ok(())
     }
@@ -136,6 +162,22 @@ pub struct Object {
     pub cio_object_id: String,
     /// Attributes.
     pub attributes: BTreeMap<String, Value>,
+}
+
+/// A segment and who is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SegmentMembers {
+    /// Number.
+    pub id: u64,
+    /// Name.
+    pub name: String,
+    /// Who decides about its members.
+    pub kind: SegmentKind,
+    /// The service's own ids of the members, in the order of their creation.
+    pub cio_ids: Vec<String>,
+    /// Ids of the members who have one, in the order of their creation.
+    pub ids: Vec<String>,
 }
 
 impl Person {
@@ -257,6 +299,16 @@ impl CustomerIoSim {
     /// All objects, in the order of type and id.
     pub fn objects(&self) -> Vec<Object> {
         self.parts.objects()
+    }
+
+    /// All segments with their members, in the order of their creation.
+    pub fn segments(&self) -> Vec<SegmentMembers> {
+        self.parts.segments()
+    }
+
+    /// The segment of this name.
+    pub fn segment(&self, name: &str) -> Option<SegmentMembers> {
+        self.segments().into_iter().find(|segment| segment.name == name)
     }
 
     /// Identifiers that are suppressed, for example `id:42`, sorted.

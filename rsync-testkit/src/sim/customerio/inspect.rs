@@ -14,6 +14,7 @@ pub(crate) fn router(parts: Parts) -> Router {
     Router::new()
         .route("/people", get(people))
         .route("/objects", get(objects))
+        .route("/segments", get(segments))
         .route("/activities", get(activities))
         .route("/lints", get(lints))
         .route("/stats", get(stats))
@@ -28,6 +29,10 @@ async fn people(State(parts): State<Parts>) -> Response {
 
 async fn objects(State(parts): State<Parts>) -> Response {
     Json(json!({ "objects": parts.objects() })).into_response()
+}
+
+async fn segments(State(parts): State<Parts>) -> Response {
+    Json(json!({ "segments": parts.segments() })).into_response()
 }
 
 async fn activities(State(parts): State<Parts>) -> Response {

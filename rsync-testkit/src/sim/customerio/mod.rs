@@ -1,7 +1,7 @@
 //! A strict local Customer.io workspace.
 //!
-//! Serves the Track API, version 2 and the per-person calls of version 1, the region probe, and of the App API the
-//! reads of people. A write is checked and accepted at once but applied after a delay, as by the real service:
+//! Serves the Track API, version 2 and the calls of version 1 for people and segments, the region probe, and of the App
+//! API what reads people, segments, activities and exports and what makes segments. A write is checked and accepted at once but applied after a delay, as by the real service:
 //! [`CustomerIoSim::drain`] applies what is queued. What is not settled by public evidence is a switch in [`Quirks`].
 //!
 //! ```
@@ -41,19 +41,22 @@ mod quirks;
 mod reply;
 mod routes;
 mod seed;
+mod segments;
 mod stats;
+mod track_segments;
 mod track_v1;
 mod track_v2;
 mod workspace;
 
 pub use activity::{Activity, ActivityKind};
 pub use builder::CustomerIoSimBuilder;
-pub use handle::{CustomerIoSim, Object, Person, Relationship};
+pub use handle::{CustomerIoSim, Object, Person, Relationship, SegmentMembers};
 pub use lint::{Lint, LintKind};
 pub use people::{Device, Event};
 pub use quirks::{
-    AppUnauthorizedBody, BatchOrder, BigIntegers, EmptyStrings, ErrorParts, IdentifierConflict, KnownEmailNewId,
-    NestedValues, PartialStatus, Quirks, UnknownKeys, UnknownPerson,
+    AppUnauthorizedBody, BatchOrder, BigIntegers, EmptyStrings, ErrorParts, IdentifierConflict, InvalidEmails,
+    KnownEmailNewId, NestedValues, PartialStatus, Quirks, UnknownKeys, UnknownPerson,
 };
-pub use seed::{PersonSeed, RateLimits, Region, Seed, WorkspaceMode};
+pub use seed::{PersonSeed, RateLimits, Region, Seed, SegmentSeed, TopicSeed, WorkspaceMode};
+pub use segments::SegmentKind;
 pub use stats::CustomerIoStats;

@@ -20,6 +20,12 @@ pub(crate) enum Operation {
         key: ObjectKey,
         action: ObjectAction,
     },
+    /// People to be put into a segment, or taken out.
+    Segment {
+        id: u64,
+        people: Vec<Identifier>,
+        adds: bool,
+    },
     /// An event of nobody known. It is counted and not kept.
     AnonymousEvent,
     /// A metric of a message. The simulator sends none, so there is nothing to keep.

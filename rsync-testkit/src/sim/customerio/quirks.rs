@@ -20,6 +20,8 @@ pub struct Quirks {
     pub identifier_conflict: IdentifierConflict,
     /// A new `id` together with the email address of a person who has another `id`.
     pub known_email_new_id: KnownEmailNewId,
+    /// An attribute `email` that is no address, where email identifies people.
+    pub invalid_emails: InvalidEmails,
     /// Integers that a double cannot hold.
     pub big_integers: BigIntegers,
     /// Events, devices and relationships of a person who does not exist.
@@ -38,6 +40,8 @@ pub struct Quirks {
     pub retry_after_seconds: Option<u64>,
     /// Milliseconds between the acceptance of an operation and its application.
     pub apply_delay_ms: u64,
+    /// Milliseconds until an export is done.
+    pub export_delay_ms: u64,
 }
 
 impl Default for Quirks {
@@ -49,6 +53,7 @@ impl Default for Quirks {
             nested_values: NestedValues::default(),
             identifier_conflict: IdentifierConflict::default(),
             known_email_new_id: KnownEmailNewId::default(),
+            invalid_emails: InvalidEmails::default(),
             big_integers: BigIntegers::default(),
             unknown_person: UnknownPerson::default(),
             partial_status: PartialStatus::default(),
@@ -58,6 +63,7 @@ impl Default for Quirks {
             redirect_status: 307,
             retry_after_seconds: None,
             apply_delay_ms: 2_000,
+            export_delay_ms: 2_000,
         }
     }
 }
@@ -188,5 +194,14 @@ switch! {
         ErrorList,
         /// The body of the Track API.
         Meta,
+    }
+}
+switch! {
+    /// Attributes `email` that are no address.
+    InvalidEmails {
+        /// The operation is refused.
+        Refused,
+        /// The operation is accepted, the address is not applied, and the activity log says so.
+        Dropped,
     }
 }

@@ -121,6 +121,22 @@ impl Reply {
         reply
     }
 
+    pub(crate) fn app_empty(status: u16) -> Self {
+        Self::new(status, String::new())
+    }
+
+    /// A file.
+    pub(crate) fn csv(text: &str) -> Self {
+        let mut reply = Self::new(200, text.to_owned());
+        reply.headers.push((CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8")));
+        reply
+    }
+
+    /// A segment that is not there: the body is a text.
+    pub(crate) fn no_segment() -> Self {
+        Self::track(404, "\"Segment not found\"")
+    }
+
     pub(crate) fn app_error(status: u16, detail: &str) -> Self {
         Self::app(status, &json!({ "errors": [{ "detail": detail, "status": status.to_string() }] }))
     }

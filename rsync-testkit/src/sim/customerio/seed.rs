@@ -32,6 +32,10 @@ pub struct Seed {
     pub phone_enabled: bool,
     /// People.
     pub people: Vec<PersonSeed>,
+    /// Segments, numbered from 1.
+    pub segments: Vec<SegmentSeed>,
+    /// Subscription topics.
+    pub topics: Vec<TopicSeed>,
     /// Request limits.
     pub rate_limits: RateLimits,
     /// Seed of generated ids and of the order of application.
@@ -51,6 +55,8 @@ impl Default for Seed {
             allow_email_update_by_id: false,
             phone_enabled: false,
             people: Vec::new(),
+            segments: Vec::new(),
+            topics: Vec::new(),
             rate_limits: RateLimits::default(),
             random_seed: 1,
         }
@@ -127,6 +133,59 @@ pub struct PersonSeed {
     pub phone: Option<String>,
     /// Further attributes.
     pub attributes: BTreeMap<String, Value>,
+}
+
+/// A segment of a seed: with a filter a data-driven one, otherwise one that is kept by hand.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SegmentSeed {
+    /// Name.
+    pub name: String,
+    /// Description.
+    pub description: String,
+    /// Condition, as the search of people spells it: `{"attribute":{"field":"plan","operator":"eq","value":"pro"}}`.
+    pub filter: Option<Value>,
+}
+
+impl SegmentSeed {
+    /// A segment that is kept by hand.
+    pub fn manual(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// A data-driven segment.
+    pub fn dynamic(name: impl Into<String>, filter: Value) -> Self {
+        Self { name: name.into(), filter: Some(filter), ..Self::default() }
+    }
+}
+
+/// A subscription topic of a seed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicSeed {
+    /// Number; `topic_<id>` is the topic's name in preferences.
+    pub id: u64,
+    /// Name.
+    pub name: String,
+    /// Whether people who chose nothing are subscribed.
+    #[serde(default)]
+    pub subscribed_by_default: bool,
+}
+
+impl TopicSeed {
+    pub(crate) fn identifier(&self) -> String {
+        format!("topic_{}", self.id)
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        serde_json::json!({
+            "id": self.id,
+            "identifier": self.identifier(),
+            "name": self.name,
+            "description": "",
+            "subscribed_by_default": self.subscribed_by_default,
+        })
+    }
 }
 
 impl PersonSeed {

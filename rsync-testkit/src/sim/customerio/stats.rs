@@ -12,6 +12,9 @@ pub(crate) enum Surface {
     PerPerson,
     Region,
     AppReads,
+    AppWrites,
+    /// Files behind links, which are their own credentials.
+    Download,
 }
 
 /// Counts since the start or the last reset. Requests are counted when they arrive, also those that are refused.
@@ -26,8 +29,16 @@ pub struct CustomerIoStats {
     pub v1_requests: u64,
     /// Region probes.
     pub region_requests: u64,
-    /// Requests to the App API.
+    /// Requests to the App API that change nothing.
     pub app_requests: u64,
+    /// Requests to the App API that make or delete segments.
+    pub app_write_requests: u64,
+    /// Files fetched.
+    pub downloads: u64,
+    /// People added to segments.
+    pub members_added: u64,
+    /// People taken out of segments.
+    pub members_removed: u64,
     /// Operations accepted.
     pub items_accepted: u64,
     /// Operations refused, those of refused requests included as far as they could be read.
@@ -67,7 +78,7 @@ pub struct CustomerIoStats {
 impl CustomerIoStats {
     /// Requests that could have changed anything: a dry run must leave this at zero.
     pub fn write_requests(&self) -> u64 {
-        self.entity_requests + self.batch_requests + self.v1_requests
+        self.entity_requests + self.batch_requests + self.v1_requests + self.app_write_requests
     }
 
     /// Largest number of times one person was written: 1 when nothing was delivered twice.
@@ -82,6 +93,8 @@ impl CustomerIoStats {
             Surface::PerPerson => &mut self.v1_requests,
             Surface::Region => &mut self.region_requests,
             Surface::AppReads => &mut self.app_requests,
+            Surface::AppWrites => &mut self.app_write_requests,
+            Surface::Download => &mut self.downloads,
         };
         *counter += 1;
     }

@@ -12,6 +12,7 @@ use rsync_core::clock::Clock;
 use serde_json::Value;
 
 use super::activity::{About, Activities, Activity, ActivityKind, ulid};
+use super::app::exports::Export;
 use super::check::Checker;
 use super::identifier::{Identities, KeyKind, PersonKey};
 use super::limits::Limiter;
@@ -22,7 +23,8 @@ use super::people::People;
 use super::queue::{Accepted, Queue};
 use super::quirks::Quirks;
 use super::reply::{Answer, Reply, render};
-use super::seed::{PersonSeed, RateLimits, Region, Seed};
+use super::seed::{PersonSeed, RateLimits, Region, Seed, TopicSeed};
+use super::segments::{Filter, Segments};
 use super::stats::{CustomerIoStats, Surface};
 use crate::sim::SimError;
 use crate::sim::rng::Rng;
@@ -32,6 +34,8 @@ pub(crate) struct Call {
     pub(crate) path: HashMap<String, String>,
     /// Path and query as they came.
     pub(crate) target: String,
+    /// Host that the client named, for links in answers.
+    pub(crate) host: String,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) authorization: Option<String>,
     pub(crate) body: Bytes,
@@ -90,6 +94,11 @@ pub(crate) struct Workspace {
     pub(crate) id_prefix: u32,
     pub(crate) people: People,
     pub(crate) objects: Objects,
+    pub(crate) segments: Segments,
+    pub(crate) topics: Vec<TopicSeed>,
+    pub(crate) exports: Vec<Export>,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
     /// Blocked identifiers, with the number of the suppression that blocked them together.
     pub(crate) suppressed: HashMap<PersonKey, u64>,
     pub(crate) next_suppression: u64,
@@ -130,6 +139,10 @@ impl Workspace {
             rng,
             people: People::default(),
             objects: Objects::default(),
+            segments: Segments::default(),
+            topics: seed.topics.clone(),
+            exports: Vec::new(),
+            scheme: "http",
             suppressed: HashMap::new(),
             next_suppression: 0,
             event_ids: HashSet::new(),
@@ -145,6 +158,14 @@ impl Workspace {
             if let Err(mut found) = workspace.seed_person(&format!("people[{i}]"), person) {
                 problems.append(&mut found);
             }
+        }
+        let now_secs = workspace.now_ms().div_euclid(1_000);
+        for (i, segment) in seed.segments.iter().enumerate() {
+            let filter = segment.filter.as_ref().map(Filter::parse);
+            if filter == Some(None) {
+                problems.push(format!("segments[{i}].filter: no condition; use and, or, not, segment or attribute"));
+            }
+            workspace.segments.create(&segment.name, &segment.description, filter.flatten(), now_secs);
         }
         if !problems.is_empty() {
             return Err(SimError::Invalid { what: "seed", problems });
@@ -206,8 +227,13 @@ impl Workspace {
 
     fn admit(&mut self, surface: Surface, call: &Call) -> Result<(), Reply> {
         let now_ms = self.now_ms();
-        if surface == Surface::AppReads {
-            if call.bearer() != Some(self.credentials.app_api_key.as_str()) {
+        if surface == Surface::Download {
+            return Ok(());
+        }
+        if matches!(surface, Surface::AppReads | Surface::AppWrites) {
+            // An account is unknown on the App host of the other region.
+            let here = self.host_region == self.region;
+            if !here || call.bearer() != Some(self.credentials.app_api_key.as_str()) {
                 return Err(Reply::app_unauthorized(self.quirks.app_unauthorized_body));
             }
             if !self.limiter.app(now_ms) {

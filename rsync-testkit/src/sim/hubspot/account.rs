@@ -47,7 +47,10 @@ pub(crate) fn token(portal: &mut Portal, call: &Call) -> Answer {
     if client.client_secret != field("client_secret") {
         return Err(oauth_error("invalid_client", "BAD_CLIENT_SECRET", "missing or invalid client secret"));
     }
-    if client.refresh_token != field("refresh_token") {
+    if portal.uninstalled_clients.contains(&client.client_id) {
+        return Err(oauth_error("access_denied", "BAD_HUB", "missing or unknown hub id"));
+    }
+    if client.refresh_token != field("refresh_token") || portal.revoked_clients.contains(&client.client_id) {
         let description = "refresh token is invalid, expired or revoked";
         return Err(Refusal::other(
             400,
@@ -60,10 +63,10 @@ pub(crate) fn token(portal: &mut Portal, call: &Call) -> Answer {
         ));
     }
     let refresh_token = client.refresh_token.clone();
-    let scopes = client.scopes.clone();
+    let (scopes, client_id) = (client.scopes.clone(), Some(client.client_id.clone()));
     let access_token = format!("oauth-{}", portal.rng.uuid());
     let expires_at_ms = Some(portal.now_ms() + ACCESS_TOKEN_SECONDS * 1_000);
-    portal.grants.insert(access_token.clone(), Grant { scopes, expires_at_ms, app_id: OAUTH_APP_ID });
+    portal.grants.insert(access_token.clone(), Grant { scopes, expires_at_ms, app_id: OAUTH_APP_ID, client_id });
     Ok(Reply::json(
         200,
         &json!({

@@ -10,7 +10,8 @@ use super::instant::iso_from_ms;
 use super::object_type::{Access, ObjectType};
 use super::portal::{ApiVersion, Call, Portal};
 use super::quirks::{
-    DatedPartialStatus, EmailUpsert, MissingInputs, MixedIdProperties, ResultOrder, TraceIdEcho, UpsertConflict,
+    DatedPartialStatus, EmailUpsert, MergedIds, MissingInputs, MixedIdProperties, ResultOrder, TraceIdEcho,
+    UpsertConflict,
 };
 use super::record_body::{Reason, RecordBody};
 use super::records::{comparable, is_key};
@@ -72,7 +73,7 @@ fn write(portal: &mut Portal, call: &Call, operation: Operation) -> Answer {
     let Some(inputs) = wire::batch_write(&call.body, identity, &portal.quirks)? else {
         return missing_inputs(portal, operation.success_status());
     };
-    check_size(inputs.len())?;
+    check_size(inputs.len(), MAX_INPUTS)?;
     let kind = &portal.types[position];
     if operation != Operation::Create {
         check_duplicates(portal, kind, inputs.iter().map(|i| (i.id.as_str(), i.id_property.as_deref())))?;
@@ -85,6 +86,9 @@ fn write(portal: &mut Portal, call: &Call, operation: Operation) -> Answer {
         let errors: Vec<PropertyError> = judged.invalid.into_iter().flat_map(|(_, errors)| errors).collect();
         return Err(Refusal::invalid_properties(&errors, portal.id, portal.quirks.listed_errors_max));
     }
+    if !tolerant && !judged.unassociable.is_empty() {
+        return Err(judged.unassociable.swap_remove(0).1.into_refusal());
+    }
     let conflicts = settle_conflicts(portal, kind, &inputs, &mut judged, operation, tolerant)?;
 
     let mut errors: Vec<(usize, RecordError)> = conflicts;
@@ -92,6 +96,9 @@ fn write(portal: &mut Portal, call: &Call, operation: Operation) -> Answer {
         let message = invalid_properties_message(property_errors, portal.id);
         let trace = BTreeMap::from([("objectWriteTraceId", trace_of(&inputs[*index]))]);
         errors.push((*index, RecordError::new("VALIDATION_ERROR", message, trace)));
+    }
+    for (index, error) in judged.unassociable.drain(..) {
+        errors.push((index, error.context("objectWriteTraceId", trace_of(&inputs[index]))));
     }
     errors.sort_by_key(|(index, _)| *index);
     let mut errors: Vec<RecordError> = errors.into_iter().map(|(_, error)| error).collect();
@@ -115,12 +122,12 @@ fn missing_inputs(portal: &mut Portal, status: u16) -> Answer {
     }
 }
 
-fn check_size(inputs: usize) -> Result<(), Refusal> {
-    if inputs <= MAX_INPUTS {
+pub(crate) fn check_size(inputs: usize, max: usize) -> Result<(), Refusal> {
+    if inputs <= max {
         return Ok(());
     }
     Err(Refusal::validation(format!(
-        "The maximum number of inputs supported in a batch is {MAX_INPUTS}. Please reduce the number of items and try again"
+        "The maximum number of inputs supported in a batch is {max}. Please reduce the number of items and try again"
     )))
 }
 
@@ -198,6 +205,7 @@ fn tolerates_bad_records(portal: &Portal, inputs: &[WriteInput], operation: Oper
 struct Judged {
     planned: Vec<(usize, Planned)>,
     invalid: Vec<(usize, Vec<PropertyError>)>,
+    unassociable: Vec<(usize, RecordError)>,
     missing: Vec<String>,
 }
 
@@ -208,7 +216,7 @@ fn judge(
     inputs: &[WriteInput],
     operation: Operation,
 ) -> Judged {
-    let judge = Judge { quirks: &portal.quirks, owners: &portal.owners };
+    let judge = Judge { quirks: &portal.quirks, owners: &portal.owners, erased: &portal.erased_emails };
     let required = requirements(kind, version, &portal.quirks);
     let mut judged = Judged::default();
     for (index, input) in inputs.iter().enumerate() {
@@ -225,7 +233,14 @@ fn judge(
             }
             (None, Operation::Create | Operation::Upsert) => Target::New,
         };
-        match plan(kind, judge, target, key, &input.properties, &required) {
+        let planned = plan(kind, judge, target, key, &input.properties, &required);
+        if planned.is_ok()
+            && let Err(error) = portal.associated(kind, &input.associations)
+        {
+            judged.unassociable.push((index, error));
+            continue;
+        }
+        match planned {
             Ok(planned) => judged.planned.push((index, planned)),
             Err(errors) => judged.invalid.push((index, errors)),
         }
@@ -236,7 +251,13 @@ fn judge(
 /// The live record that an id names.
 pub(crate) fn find(portal: &Portal, kind: &ObjectType, id: &str, property: Option<&str>) -> Option<u64> {
     match property.filter(|name| *name != "hs_object_id") {
-        None => parse_id(id).filter(|id| kind.records.live(*id).is_some()),
+        None => {
+            let id = parse_id(id)?;
+            match portal.quirks.merged_ids {
+                MergedIds::Gone => kind.records.live(id).map(|record| record.id),
+                MergedIds::Forwarded => kind.records.survivor(id),
+            }
+        }
         Some(name) => {
             let definition = kind.definition(name).filter(|d| is_key(d))?;
             kind.records.owner(&(Arc::clone(&definition.name), comparable(definition, id, &portal.quirks)))
@@ -320,6 +341,7 @@ fn carry_out(
     let mut written = Vec::with_capacity(planned.len());
     for (index, planned) in planned {
         let id = commit(&mut portal.types[position], planned, now_ms, &portal.quirks);
+        portal.associate_new(position, id, &inputs[*index].associations);
         match planned.target {
             Target::New => portal.stats.rows_created += 1,
             Target::Existing(_) => portal.stats.rows_updated += 1,
@@ -371,7 +393,7 @@ pub(crate) fn read(portal: &mut Portal, call: &Call) -> Answer {
     let Some(request) = wire::batch_read(&call.body, &portal.quirks)? else {
         return missing_inputs(portal, 200);
     };
-    check_size(request.ids.len())?;
+    check_size(request.ids.len(), MAX_INPUTS)?;
     let kind = &portal.types[position];
     let property = request.id_property.as_deref().filter(|name| *name != "hs_object_id");
     check_duplicates(portal, kind, request.ids.iter().map(|id| (id.as_str(), property)))?;
@@ -388,7 +410,7 @@ pub(crate) fn read(portal: &mut Portal, call: &Call) -> Answer {
     let mut missing = Vec::new();
     for id in &request.ids {
         let found = if archived && property.is_none() {
-            parse_id(id).and_then(|id| kind.records.any(id)).filter(|record| record.is_archived())
+            parse_id(id).and_then(|id| kind.records.any(id)).filter(|record| record.is_in_bin())
         } else {
             find(portal, kind, id, property).and_then(|id| kind.records.live(id)).filter(|_| !archived)
         };
@@ -407,7 +429,7 @@ pub(crate) fn archive(portal: &mut Portal, call: &Call) -> Answer {
     let Some(ids) = wire::batch_archive(&call.body)? else {
         return missing_inputs(portal, 200);
     };
-    check_size(ids.len())?;
+    check_size(ids.len(), MAX_INPUTS)?;
     for id in &ids {
         // What is gone already is as gone as it was asked to be.
         if let Some(id) = parse_id(id) {

@@ -314,7 +314,7 @@ pub(crate) struct NewProperty {
     #[serde(rename = "type")]
     kind: Option<String>,
     field_type: Option<String>,
-    group_name: Option<String>,
+    pub(crate) group_name: Option<String>,
     description: Option<String>,
     display_order: Option<i64>,
     has_unique_value: Option<bool>,
@@ -385,13 +385,30 @@ struct NewChoice {
     hidden: Option<bool>,
 }
 
+/// Limits of an enumeration.
+const MAX_OPTIONS: usize = 5_000;
+const MAX_OPTION_CHARS: usize = 3_000;
+const MAX_OPTIONS_BYTES: usize = 512 * 1024;
+
 fn choices(options: Vec<NewChoice>) -> Result<Vec<Choice>, String> {
+    if options.len() > MAX_OPTIONS {
+        return Err(format!("a property can have at most {MAX_OPTIONS} options"));
+    }
+    let mut bytes = 0;
+    let mut values = std::collections::HashSet::new();
     let mut choices: Vec<Choice> = Vec::with_capacity(options.len());
     for option in options {
         let (Some(label), Some(value)) = (option.label, option.value) else {
             return Err("some of required attributes are not set [label, value]".to_owned());
         };
-        if choices.iter().any(|c| c.value == value) {
+        if label.chars().count() > MAX_OPTION_CHARS || value.chars().count() > MAX_OPTION_CHARS {
+            return Err(format!("an option can have at most {MAX_OPTION_CHARS} characters"));
+        }
+        bytes += label.len() + value.len();
+        if bytes > MAX_OPTIONS_BYTES {
+            return Err(format!("the options of a property can have at most {MAX_OPTIONS_BYTES} bytes"));
+        }
+        if !values.insert(value.clone()) {
             return Err(format!("option value {value} is not unique"));
         }
         choices.push(Choice {

@@ -69,8 +69,10 @@ pub struct Record {
     pub id: String,
     /// Stored values.
     pub properties: BTreeMap<String, String>,
-    /// Whether the record is in the recycle bin.
+    /// Whether the record is in the recycle bin, or merged away.
     pub archived: bool,
+    /// Id of the record that took over when this one was merged away.
+    pub merged_into: Option<String>,
     /// Time of creation, ISO 8601.
     pub created_at: String,
     /// Time of the last write, ISO 8601.
@@ -83,6 +85,7 @@ impl Record {
             id: stored.id.to_string(),
             properties: Portal::shown_values(&stored.values),
             archived: stored.is_archived(),
+            merged_into: stored.merged_into.map(|id| id.to_string()),
             created_at: iso_from_ms(stored.created_at_ms),
             updated_at: iso_from_ms(stored.updated_at_ms),
         }
@@ -91,7 +94,7 @@ impl Record {
 
 /// A running HubSpot simulator. It stops when dropped.
 pub struct HubSpotSim {
-    parts: Parts,
+    pub(crate) parts: Parts,
     server: Server,
 }
 
@@ -196,14 +199,18 @@ impl HubSpotSim {
         Ok(())
     }
 
-    /// Merges two records as a user does in the application: both go, and a record with a new id takes over. Values of
+    /// Merges two records as a user does in the application: a record takes over whose id
+    /// [`Quirks::merge_survivor`] decides. Values of
     /// the primary record win; the address of the other one becomes an additional one. Returns the new id.
     ///
     /// # Errors
     /// [`SimError::Invalid`] when one of them is not a live record.
     pub fn merge(&self, object: &str, primary_id: &str, other_id: &str) -> Result<String, SimError> {
-        let merged = self.parts.portal.lock().merge(object, primary_id, other_id);
-        merged.map(|id| id.to_string()).map_err(|problem| invalid(format!("merge in {object}: {problem}")))
+        let mut portal = self.parts.portal.lock();
+        let position = portal.types.iter().position(|kind| kind.name == object || kind.answers_to(object));
+        let position = position.ok_or_else(|| invalid(format!("merge in {object}: there is no such object")))?;
+        let merged = portal.merge(position, primary_id, other_id);
+        merged.map(|id| id.to_string()).map_err(|refused| invalid(format!("merge in {object}: {}", refused.message())))
     }
 
     /// Makes a token invalid while the simulator runs.
@@ -237,6 +244,6 @@ impl HubSpotSim {
     }
 }
 
-fn invalid(problem: String) -> SimError {
+pub(crate) fn invalid(problem: String) -> SimError {
     SimError::Invalid { what: "change of the portal", problems: vec![problem] }
 }

@@ -13,6 +13,8 @@ use crate::sim::inspection::refusal;
 pub(crate) fn router(parts: Parts) -> Router {
     Router::new()
         .route("/records/{object}", get(records))
+        .route("/associations/{object}/{id}/{to}", get(associations))
+        .route("/lists", get(lists))
         .route("/stats", get(stats))
         .route("/reset", post(reset))
         .with_state(parts)
@@ -25,6 +27,18 @@ async fn records(State(parts): State<Parts>, Path(object): Path<String>) -> Resp
             (StatusCode::NOT_FOUND, Json(json!({ "problem": format!("there is no object {object}") }))).into_response()
         }
     }
+}
+
+async fn associations(State(parts): State<Parts>, Path((object, id, to)): Path<(String, String, String)>) -> Response {
+    match parts.associations(&object, &id, &to) {
+        Some(associations) => Json(json!({ "associations": associations })).into_response(),
+        None => (StatusCode::NOT_FOUND, Json(json!({ "problem": format!("no record {id} of {object}, or no {to}") })))
+            .into_response(),
+    }
+}
+
+async fn lists(State(parts): State<Parts>) -> Response {
+    Json(json!({ "lists": parts.lists() })).into_response()
 }
 
 async fn stats(State(parts): State<Parts>) -> Response {

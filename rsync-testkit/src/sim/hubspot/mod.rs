@@ -1,8 +1,9 @@
 //! A strict local HubSpot CRM.
 //!
 //! Serves contacts, companies, deals, tickets, products and custom objects in the API versions v3, 2026-03 and
-//! 2026-09: batch and single record endpoints, search, property definitions, account information and OAuth token
-//! refresh. What is not settled by public evidence is a switch in [`Quirks`].
+//! 2026-09: batch and single record endpoints, merges and GDPR deletion, search, associations with their labels, lists
+//! and their members, communication preferences, property definitions and groups, schemas of custom objects, account
+//! information and OAuth token refresh. What is not settled by public evidence is a switch in [`Quirks`].
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -23,14 +24,19 @@
 //! ```
 
 mod account;
+mod association;
 mod batch;
 mod builder;
+mod consent;
 mod definition;
+mod groups;
 mod handle;
+mod handle_relations;
 mod in_flight;
 mod inspect;
 mod instant;
 mod limits;
+mod lists;
 mod merge;
 mod object_type;
 mod portal;
@@ -40,6 +46,7 @@ mod record_body;
 mod records;
 mod reply;
 mod routes;
+mod schemas;
 mod search;
 mod seed;
 mod single;
@@ -49,14 +56,20 @@ mod value;
 mod wire;
 mod write;
 
+pub use association::AssociationCategory;
 pub use builder::HubSpotSimBuilder;
+pub use consent::SubscriptionStatus;
 pub use handle::{HubSpotSim, Record};
+pub use handle_relations::{Association, List};
+pub use lists::ListProcessing;
 pub use quirks::{
-    ConcurrentWrites, DateEcho, DatedPartialStatus, EmailDefinition, EmailUpsert, MissingInputs, MissingScopesBody,
-    MixedIdProperties, NumberSpelling, OuterWhitespace, OwnAlias, Quirks, RequiredProperties, ResultOrder, TraceIdEcho,
-    UniqueValues, UpsertConflict, ValueTypes,
+    ConcurrentWrites, DateEcho, DatedPartialStatus, EmailDefinition, EmailUpsert, MergeSurvivor, MergedIds,
+    MissingInputs, MissingScopesBody, MixedIdProperties, NumberSpelling, OuterWhitespace, OwnAlias, Quirks,
+    RequiredProperties, Resubscription, ResultOrder, SearchPolicyName, TraceIdEcho, UniqueValues, UnknownGroups,
+    UpsertConflict, ValueTypes,
 };
 pub use seed::{
-    CustomObjectSeed, DEFAULT_TOKEN, OauthClientSeed, PropertySeed, RateLimits, Seed, Tier, TokenSeed, all_scopes,
+    AssociationLabelSeed, CustomObjectSeed, DEFAULT_TOKEN, ListSeed, OauthClientSeed, PropertySeed, RateLimits, Seed,
+    SubscriptionSeed, Tier, TokenSeed, all_scopes,
 };
 pub use stats::HubSpotStats;

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::definition::{Definition, Derived};
+use super::groups::PropertyGroup;
 use super::instant::iso_from_ms;
 use super::records::{Records, Stored, Values};
+use super::schemas::Schema;
 use super::seed::CustomObjectSeed;
 use super::standard;
 
@@ -136,6 +138,9 @@ pub(crate) struct ObjectType {
     object_scopes: (Vec<String>, Vec<String>),
     schema_scopes: (String, String),
     pub(crate) definitions: BTreeMap<Arc<str>, Definition>,
+    pub(crate) groups: Vec<PropertyGroup>,
+    /// Of custom objects.
+    pub(crate) schema: Option<Schema>,
     /// Properties that creation must set in every version.
     pub(crate) schema_required: Vec<String>,
     pub(crate) documented_required: Vec<String>,
@@ -158,6 +163,8 @@ impl ObjectType {
             object_scopes: (owned(object.object_scopes.0), owned(object.object_scopes.1)),
             schema_scopes: schema_scopes(object.plural),
             definitions: by_name(standard::definitions(object)),
+            groups: groups(object.group),
+            schema: None,
             schema_required: Vec::new(),
             documented_required: owned(object.documented_required),
             documented_one_of: owned(object.documented_one_of),
@@ -177,6 +184,8 @@ impl ObjectType {
             object_scopes: (vec!["crm.objects.custom.read".to_owned()], vec!["crm.objects.custom.write".to_owned()]),
             schema_scopes: schema_scopes("custom"),
             definitions: by_name(standard::custom_definitions()),
+            groups: groups(&format!("{}_information", seed.name.to_lowercase())),
+            schema: Some(Schema::of_seed(seed)),
             schema_required: seed.required_properties.clone(),
             documented_required: Vec::new(),
             documented_one_of: Vec::new(),
@@ -189,6 +198,9 @@ impl ObjectType {
 
     /// Whether a path segment means this type. A custom object is not found by its bare name.
     pub(crate) fn answers_to(&self, segment: &str) -> bool {
+        if self.schema.as_ref().is_some_and(|schema| schema.archived) {
+            return false;
+        }
         if segment.eq_ignore_ascii_case(&self.type_id) {
             return true;
         }
@@ -257,6 +269,11 @@ impl ObjectType {
             Derived::Constant(constant) => Cow::Borrowed(constant),
         })
     }
+}
+
+/// The group of an object's own properties, and that of properties which integrations make.
+fn groups(own: &str) -> Vec<PropertyGroup> {
+    [own, "integrationcreatedproperties"].map(PropertyGroup::new).to_vec()
 }
 
 fn schema_scopes(plural: &str) -> (String, String) {

@@ -9,8 +9,11 @@ use bytes::Bytes;
 use chrono_tz::Tz;
 use rsync_core::clock::Clock;
 
+use super::association::Associations;
+use super::consent::Consent;
 use super::definition::Definition;
 use super::limits::Limiter;
+use super::lists::Lists;
 use super::object_type::{Access, ObjectType, STANDARD_OBJECTS};
 use super::quirks::{ConcurrentWrites, EmailDefinition, MissingScopesBody, Quirks};
 use super::records::Values;
@@ -72,6 +75,8 @@ pub(crate) struct Grant {
     pub(crate) scopes: Vec<String>,
     pub(crate) expires_at_ms: Option<i64>,
     pub(crate) app_id: u64,
+    /// The OAuth client that got it; none for private apps.
+    pub(crate) client_id: Option<String>,
 }
 
 /// A portal.
@@ -81,10 +86,21 @@ pub(crate) struct Portal {
     pub(crate) quirks: Quirks,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Rng,
+    /// All object types. Their positions name them elsewhere, so none is ever removed.
     pub(crate) types: Vec<ObjectType>,
+    pub(crate) first_record_id: u64,
     pub(crate) grants: HashMap<String, Grant>,
     pub(crate) oauth_clients: Vec<OauthClientSeed>,
+    /// OAuth clients whose refresh token was made invalid.
+    pub(crate) revoked_clients: BTreeSet<String>,
+    /// OAuth clients that are not installed any more.
+    pub(crate) uninstalled_clients: BTreeSet<String>,
     pub(crate) owners: BTreeSet<String>,
+    pub(crate) associations: Associations,
+    pub(crate) lists: Lists,
+    pub(crate) consent: Consent,
+    /// Addresses that nobody had when their erasure was asked for: they are refused from then on.
+    pub(crate) erased_emails: BTreeSet<String>,
     pub(crate) limiter: Limiter,
     pub(crate) stats: HubSpotStats,
 }
@@ -108,10 +124,15 @@ impl Portal {
                     scopes: token.scopes.clone(),
                     expires_at_ms: token.expires_at_ms,
                     app_id: 19_083_856 + number,
+                    client_id: None,
                 };
                 (token.token.clone(), grant)
             })
             .collect();
+        let mut associations = Associations::standard(&types);
+        for custom in STANDARD_OBJECTS.len()..types.len() {
+            (0..custom).for_each(|other| associations.define_between(custom, other));
+        }
         let mut portal = Self {
             id: seed.portal_id,
             time_zone,
@@ -120,13 +141,21 @@ impl Portal {
             clock,
             rng: Rng::seeded(seed.random_seed),
             types,
+            first_record_id: seed.first_record_id,
+            associations,
+            lists: Lists::default(),
+            consent: Consent::new(&seed.subscriptions, seed.needs_legal_basis),
+            erased_emails: BTreeSet::new(),
             grants,
             oauth_clients: seed.oauth_clients.clone(),
+            revoked_clients: BTreeSet::new(),
+            uninstalled_clients: BTreeSet::new(),
             owners: seed.owners.iter().cloned().collect(),
             stats: HubSpotStats::default(),
         };
         portal.define(seed)?;
         portal.load(seed)?;
+        portal.define_labels_and_lists(seed)?;
         portal.reset_stats();
         Ok(portal)
     }
@@ -197,7 +226,7 @@ impl Portal {
         properties: &std::collections::BTreeMap<String, String>,
     ) -> Result<u64, String> {
         let now_ms = self.now_ms();
-        let judge = Judge { quirks: &self.quirks, owners: &self.owners };
+        let judge = Judge { quirks: &self.quirks, owners: &self.owners, erased: &self.erased_emails };
         let kind =
             self.types.iter_mut().find(|t| t.name == object).ok_or_else(|| format!("there is no object {object}"))?;
         let planned = plan(kind, judge, Target::New, None, properties, &[])
@@ -206,6 +235,43 @@ impl Portal {
             return Err(format!("a unique value belongs to record {owner} already; change one of the two"));
         }
         Ok(commit(kind, &planned, now_ms, &self.quirks))
+    }
+
+    fn define_labels_and_lists(&mut self, seed: &Seed) -> Result<(), SimError> {
+        let mut problems = Vec::new();
+        let position =
+            |portal: &Self, name: &str| portal.types.iter().position(|t| t.name == name || t.answers_to(name));
+        for (i, label) in seed.association_labels.iter().enumerate() {
+            let ends = position(self, &label.from).zip(position(self, &label.to));
+            let added = match ends {
+                Some((from, to)) => self
+                    .associations
+                    .add_label(from, to, &label.label, label.inverse_label.as_ref().unwrap_or(&label.label))
+                    .map_err(|refused| refused.message()),
+                None => Err("there is no such object; use a plural name".to_owned()),
+            };
+            problems.extend(added.err().map(|problem| format!("association_labels[{i}]: {problem}")));
+        }
+        let now_ms = self.now_ms();
+        for (i, list) in seed.lists.iter().enumerate() {
+            let Some(at) = position(self, &list.object) else {
+                problems.push(format!("lists[{i}].object: there is no object {}; use a plural name", list.object));
+                continue;
+            };
+            if self.lists.named(&list.name).is_some() {
+                problems.push(format!("lists[{i}].name: {:?} is taken; use another name", list.name));
+                continue;
+            }
+            let type_id = self.types[at].type_id.clone();
+            self.lists.create(&list.name, &type_id, list.processing, None, now_ms);
+        }
+        if problems.is_empty() { Ok(()) } else { Err(SimError::Invalid { what: "seed", problems }) }
+    }
+
+    /// A number for the next custom object.
+    pub(crate) fn next_type_number(&self) -> u32 {
+        let numbers = self.types.iter().filter_map(|t| t.type_id.strip_prefix("2-")?.parse::<u32>().ok());
+        numbers.max().unwrap_or(1_000_000).saturating_add(1)
     }
 
     /// A type by the name that seeds and the Rust API use: plural, or a custom object's bare name.
@@ -251,7 +317,8 @@ impl Portal {
         };
         if let Err(exceeded) = taken {
             let group = format!("publicapi:private_app-api-calls-ten-secondly:{}:{app_id}", self.id);
-            return Err(Refusal::rate_limited(exceeded, &group).retry_after(self.quirks.retry_after_seconds));
+            return Err(Refusal::rate_limited(exceeded, &group, self.quirks.search_policy_name)
+                .retry_after(self.quirks.retry_after_seconds));
         }
         if call.contended && self.quirks.concurrent_key_writes == ConcurrentWrites::Locked {
             return Err(locked());
@@ -279,16 +346,25 @@ impl Portal {
 
     /// Position of the type that the path names, if the token may access it like this.
     pub(crate) fn accessed_type(&self, call: &Call, access: Access) -> Result<usize, Refusal> {
-        let segment = call.part("object");
+        self.accessed(call, call.part("object"), access)
+    }
+
+    /// Position of the type of this name, if the token may access it like this.
+    pub(crate) fn accessed(&self, call: &Call, segment: &str, access: Access) -> Result<usize, Refusal> {
         let position = self
             .types
             .iter()
             .position(|t| t.answers_to(segment))
             .ok_or_else(|| Refusal::plain(400, format!("Unable to infer object type from: {segment}")))?;
-        let wanted = self.types[position].scopes(access);
+        self.check_scopes(call, self.types[position].scopes(access))?;
+        Ok(position)
+    }
+
+    /// Refuses a token that has none of these scopes.
+    pub(crate) fn check_scopes(&self, call: &Call, wanted: Vec<String>) -> Result<(), Refusal> {
         let granted = call.token.as_ref().and_then(|token| self.grants.get(token));
         if granted.is_some_and(|grant| wanted.iter().any(|scope| grant.scopes.contains(scope))) {
-            return Ok(position);
+            return Ok(());
         }
         Err(match self.quirks.missing_scopes_body {
             MissingScopesBody::TopLevelContext => Refusal::missing_scopes(wanted),

@@ -10,6 +10,7 @@ use super::definition::{Definition, Kind, NewProperty, PropertyChange};
 use super::instant::iso_from_ms;
 use super::object_type::{Access, ObjectType};
 use super::portal::{ApiVersion, Call, Portal};
+use super::quirks::{Quirks, UnknownGroups};
 use super::reply::{Answer, RecordError, Refusal, Reply};
 use super::wire;
 
@@ -46,7 +47,8 @@ pub(crate) fn read(portal: &mut Portal, call: &Call) -> Answer {
 pub(crate) fn create(portal: &mut Portal, call: &Call) -> Answer {
     let position = portal.accessed_type(call, Access::WriteDefinitions)?;
     let request: NewProperty = wire::json(&call.body)?;
-    let name = add(portal, position, request).map_err(Failure::into_refusal)?;
+    let now_ms = portal.now_ms();
+    let name = add(&mut portal.types[position], request, now_ms, &portal.quirks).map_err(Failure::into_refusal)?;
     let definition = portal.types[position].definitions.get(&name).ok_or_else(|| unknown(call))?;
     let object = call.part("object");
     let location = match call.version {
@@ -66,10 +68,11 @@ pub(crate) fn create_batch(portal: &mut Portal, call: &Call) -> Answer {
     let position = portal.accessed_type(call, Access::WriteDefinitions)?;
     let request: NewProperties = wire::json(&call.body)?;
     let inputs = request.inputs.unwrap_or_default();
+    let now_ms = portal.now_ms();
     let (mut results, mut errors) = (Vec::new(), Vec::new());
     for input in inputs {
         let name = input.name.clone();
-        match add(portal, position, input) {
+        match add(&mut portal.types[position], input, now_ms, &portal.quirks) {
             Ok(name) => {
                 results.extend(portal.types[position].definitions.get(&name).map(Definition::to_created_json));
             }
@@ -128,7 +131,7 @@ fn unknown(call: &Call) -> Refusal {
 
 /// Why a property was not created.
 #[derive(Debug)]
-struct Failure {
+pub(crate) struct Failure {
     message: String,
     cause: Cause,
 }
@@ -152,7 +155,7 @@ impl Failure {
         }
     }
 
-    fn into_refusal(self) -> Refusal {
+    pub(crate) fn into_refusal(self) -> Refusal {
         let category = self.category();
         match self.cause {
             Cause::Exists => Refusal::plain(409, self.message)
@@ -166,7 +169,13 @@ impl Failure {
     }
 }
 
-fn add(portal: &mut Portal, position: usize, request: NewProperty) -> Result<Arc<str>, Failure> {
+/// Adds a property to an object.
+pub(crate) fn add(
+    kind: &mut ObjectType,
+    request: NewProperty,
+    now_ms: i64,
+    quirks: &Quirks,
+) -> Result<Arc<str>, Failure> {
     let mut definition = Definition::from_request(request).map_err(Failure::invalid)?;
     if definition.kind == Kind::Bool {
         let mut values: Vec<&str> = definition.choices.iter().map(|c| c.value.as_str()).collect();
@@ -176,8 +185,11 @@ fn add(portal: &mut Portal, position: usize, request: NewProperty) -> Result<Arc
             return Err(Failure { message, cause: Cause::BadBooleanOptions });
         }
     }
-    let now_ms = portal.now_ms();
-    let kind = &mut portal.types[position];
+    if quirks.unknown_groups == UnknownGroups::Refused
+        && !kind.groups.iter().any(|group| group.name == definition.group_name)
+    {
+        return Err(Failure::invalid(format!("Property group {} does not exist", definition.group_name)));
+    }
     let name = Arc::clone(&definition.name);
     if let Some(existing) = kind.definitions.get_mut(&name) {
         if !existing.is_archived() {
@@ -193,7 +205,7 @@ fn add(portal: &mut Portal, position: usize, request: NewProperty) -> Result<Arc
         let message = format!("An object can have at most {MAX_UNIQUE_PROPERTIES} unique properties");
         return Err(Failure::invalid(message));
     }
-    let lag_ms = i64::try_from(portal.quirks.definition_lag_ms).unwrap_or(i64::MAX);
+    let lag_ms = i64::try_from(quirks.definition_lag_ms).unwrap_or(i64::MAX);
     definition.created_at_ms = now_ms;
     definition.updated_at_ms = now_ms;
     definition.visible_at_ms = now_ms.saturating_add(lag_ms);

@@ -42,6 +42,20 @@ pub struct Quirks {
     pub required_properties: RequiredProperties,
     /// Two writes of the same key at the same time.
     pub concurrent_key_writes: ConcurrentWrites,
+    /// Which id the record has that a merge leaves.
+    pub merge_survivor: MergeSurvivor,
+    /// Ids of records that were merged away.
+    pub merged_ids: MergedIds,
+    /// Groups that a new property names and nobody has made.
+    pub unknown_groups: UnknownGroups,
+    /// Subscribing a person again who opted out without this API.
+    pub resubscription: Resubscription,
+    /// Whether a 429 of search names its policy, as clients report; the recorded body does not.
+    pub search_policy_name: SearchPolicyName,
+    /// Most inputs of a batch that writes associations. The documentation says 2,000; 100 is what clients found safe.
+    pub association_inputs_max: usize,
+    /// Most record ids of one change of a list's members; undocumented.
+    pub list_ids_max: usize,
     /// Most entries in the `errors` list of a validation error; the embedded list in `message` is complete.
     pub listed_errors_max: usize,
     /// `Retry-After` (seconds) on 429 answers of the ten-second window; the service documents none.
@@ -50,6 +64,8 @@ pub struct Quirks {
     pub search_lag_ms: u64,
     /// Milliseconds until a new property definition can be read.
     pub definition_lag_ms: u64,
+    /// Milliseconds until a changed schema of a custom object can be read; more than a minute was seen.
+    pub schema_lag_ms: u64,
 }
 
 impl Default for Quirks {
@@ -72,10 +88,18 @@ impl Default for Quirks {
             own_alias_as_email: OwnAlias::default(),
             required_properties: RequiredProperties::default(),
             concurrent_key_writes: ConcurrentWrites::default(),
+            merge_survivor: MergeSurvivor::default(),
+            merged_ids: MergedIds::default(),
+            unknown_groups: UnknownGroups::default(),
+            resubscription: Resubscription::default(),
+            search_policy_name: SearchPolicyName::default(),
+            association_inputs_max: 100,
+            list_ids_max: 10_000,
             listed_errors_max: 3,
             retry_after_seconds: None,
             search_lag_ms: 2_000,
             definition_lag_ms: 250,
+            schema_lag_ms: 2_000,
         }
     }
 }
@@ -246,5 +270,50 @@ switch! {
         Counted,
         /// The later one is answered 423.
         Locked,
+    }
+}
+switch! {
+    /// Id of the record that a merge leaves.
+    MergeSurvivor {
+        /// A new one: neither of the merged ids stays valid.
+        NewId,
+        /// That of the primary record, as accounts with id preservation have it.
+        PrimaryId,
+    }
+}
+switch! {
+    /// Reads and writes of an id that was merged away.
+    MergedIds {
+        /// There is no such record.
+        Gone,
+        /// They reach the record that took over.
+        Forwarded,
+    }
+}
+switch! {
+    /// A property creation that names a group which does not exist.
+    UnknownGroups {
+        /// 400.
+        Refused,
+        /// The property is created.
+        Accepted,
+    }
+}
+switch! {
+    /// Subscribing a person again who opted out by a link of a message.
+    Resubscription {
+        /// 400: only the person can undo it.
+        Refused,
+        /// The person is subscribed.
+        Allowed,
+    }
+}
+switch! {
+    /// `policyName` of search's 429.
+    SearchPolicyName {
+        /// Left out, as recorded.
+        Omitted,
+        /// `SECONDLY`.
+        Secondly,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::definition::{Definition, Derived, Echo, Kind};
 use super::instant::{date_ms, datetime_ms, iso_from_ms};
@@ -29,6 +30,8 @@ pub(crate) struct RecordBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     archived_at: Option<String>,
     url: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(crate) associations: Map<String, Value>,
 }
 
 /// Property names and values; a property without a value is `null`.
@@ -85,6 +88,7 @@ impl Portal {
             archived: record.is_archived(),
             archived_at: record.archived_at_ms.map(iso_from_ms),
             url: format!("https://app.hubspot.com/contacts/{}/record/{}/{}", self.id, kind.type_id, record.id),
+            associations: Map::new(),
         }
     }
 

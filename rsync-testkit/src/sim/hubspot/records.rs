@@ -23,6 +23,8 @@ pub(crate) struct Stored {
     pub(crate) updated_at_ms: i64,
     /// Writes since the statistics were last reset.
     pub(crate) writes: u64,
+    /// The record that took over when this one was merged away.
+    pub(crate) merged_into: Option<u64>,
     index: Indexed,
 }
 
@@ -43,6 +45,11 @@ impl Stored {
 
     pub(crate) fn is_archived(&self) -> bool {
         self.archived_at_ms.is_some()
+    }
+
+    /// Whether the record is in the recycle bin. What was merged away is not.
+    pub(crate) fn is_in_bin(&self) -> bool {
+        self.is_archived() && self.merged_into.is_none()
     }
 }
 
@@ -103,6 +110,7 @@ impl Records {
                 created_at_ms: now_ms,
                 updated_at_ms: now_ms,
                 writes: 1,
+                merged_into: None,
                 index: Indexed { from_ms: lagged(now_ms, quirks), before: None },
             },
         );
@@ -161,6 +169,33 @@ impl Records {
         record.writes += 1;
         self.release(id, released);
         true
+    }
+
+    /// Takes a live record out because another one has taken over its values.
+    pub(crate) fn supersede(&mut self, id: u64, survivor: u64, released: &[UniqueKey], now_ms: i64) {
+        if self.archive(id, released, now_ms)
+            && let Some(record) = self.by_id.get_mut(&id)
+        {
+            record.merged_into = Some(survivor);
+        }
+    }
+
+    /// Removes a record without a trace.
+    pub(crate) fn erase(&mut self, id: u64, released: &[UniqueKey]) {
+        self.release(id, released);
+        self.by_id.remove(&id);
+    }
+
+    /// The live record that has taken over from one that was merged away.
+    pub(crate) fn survivor(&self, id: u64) -> Option<u64> {
+        let mut next = id;
+        while let Some(record) = self.by_id.get(&next) {
+            match record.merged_into {
+                Some(survivor) => next = survivor,
+                None => return Some(next).filter(|id| self.live(*id).is_some()),
+            }
+        }
+        None
     }
 
     pub(crate) fn reset_write_counts(&mut self) {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::limits::Exceeded;
+use super::quirks::SearchPolicyName;
 use super::value::PropertyError;
 use crate::sim::journal::RequestRows;
 
@@ -106,13 +107,35 @@ struct ErrorDetail {
 pub(crate) struct RecordError {
     status: &'static str,
     category: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub_category: Option<&'static str>,
     message: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     context: ErrorContext,
 }
 
 impl RecordError {
     pub(crate) fn new(category: &'static str, message: String, context: ErrorContext) -> Self {
-        Self { status: "error", category, message, context }
+        Self { status: "error", category, sub_category: None, message, context }
+    }
+
+    pub(crate) fn sub_category(self, sub_category: &'static str) -> Self {
+        Self { sub_category: Some(sub_category), ..self }
+    }
+
+    /// Adds to the context.
+    pub(crate) fn context(mut self, name: &'static str, values: Vec<String>) -> Self {
+        self.context.insert(name, values);
+        self
+    }
+
+    /// The same error about a request that is about one thing only.
+    pub(crate) fn into_refusal(self) -> Refusal {
+        let status = if self.category == "OBJECT_NOT_FOUND" { 404 } else { 400 };
+        Refusal::plain(status, self.message).category(self.category).edited(|body| {
+            body.context = Some(self.context).filter(|context| !context.is_empty());
+            body.sub_category = self.sub_category;
+        })
     }
 }
 
@@ -125,6 +148,14 @@ impl Refusal {
 
     pub(crate) fn validation(message: impl Into<String>) -> Self {
         Self::plain(400, message).category("VALIDATION_ERROR")
+    }
+
+    /// What the error says; empty for bodies outside the standard model.
+    pub(crate) fn message(self) -> String {
+        match self.body {
+            RefusalBody::Standard(body) => body.message,
+            RefusalBody::Other(_) => String::new(),
+        }
     }
 
     pub(crate) fn other(status: u16, body: Value) -> Self {
@@ -185,7 +216,7 @@ impl Refusal {
         })
     }
 
-    pub(crate) fn rate_limited(exceeded: Exceeded, group: &str) -> Self {
+    pub(crate) fn rate_limited(exceeded: Exceeded, group: &str, search: SearchPolicyName) -> Self {
         let message = match exceeded {
             Exceeded::TenSeconds => "You have reached your ten_secondly_rolling limit.",
             Exceeded::Secondly => "You have reached your secondly limit.",
@@ -202,8 +233,9 @@ impl Refusal {
                     body.policy_name = Some("DAILY");
                     body.request_id = Some(String::new());
                 }
-                // The recorded answer of search names no policy.
-                Exceeded::Secondly => {}
+                Exceeded::Secondly => {
+                    body.policy_name = (search == SearchPolicyName::Secondly).then_some("SECONDLY");
+                }
             }
         })
     }
@@ -256,7 +288,10 @@ pub(crate) fn for_status(status: StatusCode) -> Refusal {
         404 => Refusal::plain(404, "resource not found"),
         409 => Refusal::plain(409, "Contact already exists").category("CONFLICT"),
         423 => locked(),
-        429 => Refusal::rate_limited(Exceeded::TenSeconds, "publicapi:private_app-api-calls-ten-secondly:0:0"),
+        429 => {
+            let group = "publicapi:private_app-api-calls-ten-secondly:0:0";
+            Refusal::rate_limited(Exceeded::TenSeconds, group, SearchPolicyName::Omitted)
+        }
         477 => Refusal::plain(477, "This account is being migrated. Retry after the time given."),
         code if code >= 500 => Refusal::plain(code, status.canonical_reason().unwrap_or("server error")),
         code => Refusal::plain(code, status.canonical_reason().unwrap_or("error")),

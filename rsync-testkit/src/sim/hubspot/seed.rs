@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::definition::{Definition, NAME_RULE, is_property_name};
+use super::lists::ListProcessing;
 use super::object_type::STANDARD_OBJECTS;
 use crate::sim::SimError;
 
@@ -47,6 +48,15 @@ pub struct Seed {
     pub required_on_create: BTreeMap<String, Vec<String>>,
     /// Records present at the start, by plural name (custom objects: their bare name).
     pub records: BTreeMap<String, Vec<BTreeMap<String, String>>>,
+    /// Labels of associations that users made.
+    pub association_labels: Vec<AssociationLabelSeed>,
+    /// Lists present at the start, without members.
+    pub lists: Vec<ListSeed>,
+    /// Subscriptions that people can have.
+    pub subscriptions: Vec<SubscriptionSeed>,
+    /// Whether the portal has data privacy settings on, so that version 3 of the communication preferences asks for a
+    /// legal basis.
+    pub needs_legal_basis: bool,
     /// First record id of every object type. Ids of different types collide on purpose, as on the real service.
     pub first_record_id: u64,
     /// Seed of result order and correlation ids.
@@ -66,6 +76,10 @@ impl Default for Seed {
             custom_objects: Vec::new(),
             required_on_create: BTreeMap::new(),
             records: BTreeMap::new(),
+            association_labels: Vec::new(),
+            lists: Vec::new(),
+            subscriptions: vec![SubscriptionSeed::new(101, "Marketing"), SubscriptionSeed::new(102, "Newsletter")],
+            needs_legal_basis: false,
             first_record_id: 171_591_000_001,
             random_seed: 1,
         }
@@ -82,7 +96,64 @@ pub fn all_scopes() -> Vec<String> {
             }
         }
     }
+    let further = [
+        "crm.lists.read",
+        "crm.lists.write",
+        "communication_preferences.read",
+        "communication_preferences.write",
+        "communication_preferences.read_write",
+        "communication_preferences.statuses.batch.read",
+        "communication_preferences.statuses.batch.write",
+    ];
+    scopes.extend(further.map(str::to_owned));
     scopes
+}
+
+/// A label of associations, which a user made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssociationLabelSeed {
+    /// Object on the one side, by plural name.
+    pub from: String,
+    /// Object on the other side, by plural name.
+    pub to: String,
+    /// Label as seen from the one side.
+    pub label: String,
+    /// Label as seen from the other side; the same when absent.
+    #[serde(default)]
+    pub inverse_label: Option<String>,
+}
+
+/// A list without members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListSeed {
+    /// Name, unique in the portal.
+    pub name: String,
+    /// Object whose records it lists, by plural name.
+    pub object: String,
+    /// How it gets its members.
+    pub processing: ListProcessing,
+}
+
+/// A kind of messages that people can subscribe to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionSeed {
+    /// Number.
+    pub id: u64,
+    /// Name.
+    pub name: String,
+    /// Description.
+    #[serde(default)]
+    pub description: String,
+}
+
+impl SubscriptionSeed {
+    /// A subscription without a description.
+    pub fn new(id: u64, name: impl Into<String>) -> Self {
+        Self { id, name: name.into(), description: String::new() }
+    }
 }
 
 /// A token and what it may do.

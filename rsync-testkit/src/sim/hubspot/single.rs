@@ -2,14 +2,15 @@
 
 use serde_json::json;
 
+use super::association::single::beside;
 use super::batch::{already_exists, archive_one, find, parse_id};
 use super::object_type::{Access, ObjectType};
 use super::portal::{Call, Portal};
 use super::record_body::{Reason, RecordBody};
 use super::records::Stored;
-use super::reply::{Answer, Refusal, Reply};
+use super::reply::{Answer, RecordError, Refusal, Reply};
 use super::value::Judge;
-use super::wire;
+use super::wire::{self, SingleWrite};
 use super::write::{Target, commit, find_conflict, plan, requirements};
 
 const DEFAULT_PAGE: usize = 10;
@@ -27,9 +28,12 @@ pub(crate) fn update(portal: &mut Portal, call: &Call) -> Answer {
 }
 
 fn write_one(portal: &mut Portal, call: &Call, position: usize, target: Target) -> Answer {
-    let properties = wire::single(&call.body, &portal.quirks)?;
+    let SingleWrite { properties, associations } = wire::single(&call.body, &portal.quirks)?;
+    // Only creation knows associations.
+    let associations = if target == Target::New { associations } else { Vec::new() };
+    portal.associated(&portal.types[position], &associations).map_err(RecordError::into_refusal)?;
     let now_ms = portal.now_ms();
-    let judge = Judge { quirks: &portal.quirks, owners: &portal.owners };
+    let judge = Judge { quirks: &portal.quirks, owners: &portal.owners, erased: &portal.erased_emails };
     let kind = &mut portal.types[position];
     let planned = {
         let required = requirements(kind, call.version, &portal.quirks);
@@ -40,6 +44,7 @@ fn write_one(portal: &mut Portal, call: &Call, position: usize, target: Target) 
         return Err(Refusal::plain(409, already_exists(kind, owner)).category("CONFLICT"));
     }
     let id = commit(kind, &planned, now_ms, &portal.quirks);
+    portal.associate_new(position, id, &associations);
     let (status, reason) = match target {
         Target::New => {
             portal.stats.rows_created += 1;
@@ -57,12 +62,10 @@ fn write_one(portal: &mut Portal, call: &Call, position: usize, target: Target) 
 
 /// Refuses parameters for what the simulator does not hold, rather than answering as if there were none of it.
 fn check_parameters(call: &Call) -> Result<(), Refusal> {
-    for (parameter, what) in [("propertiesWithHistory", "property history"), ("associations", "associations")] {
-        if !call.list_parameter(parameter).is_empty() {
-            return Err(wire::not_simulated(what));
-        }
+    if call.list_parameter("propertiesWithHistory").is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(wire::not_simulated("property history"))
 }
 
 pub(crate) fn read(portal: &mut Portal, call: &Call) -> Answer {
@@ -70,13 +73,15 @@ pub(crate) fn read(portal: &mut Portal, call: &Call) -> Answer {
     check_parameters(call)?;
     let kind = &portal.types[position];
     let record = if call.parameter("archived") == Some("true") {
-        let archived = parse_id(call.part("id")).and_then(|id| kind.records.any(id)).filter(|r| r.is_archived());
+        let archived = parse_id(call.part("id")).and_then(|id| kind.records.any(id)).filter(|r| r.is_in_bin());
         archived.ok_or_else(unknown)?
     } else {
         named_record(portal, call, kind)?
     };
     let properties = call.list_parameter("properties");
-    Ok(Reply::json(200, &portal.record_body(kind, record, Reason::Read(&properties))))
+    let mut body = portal.record_body(kind, record, Reason::Read(&properties));
+    body.associations = beside(portal, (position, record.id), &call.list_parameter("associations"))?;
+    Ok(Reply::json(200, &body))
 }
 
 pub(crate) fn archive(portal: &mut Portal, call: &Call) -> Answer {
@@ -89,6 +94,9 @@ pub(crate) fn archive(portal: &mut Portal, call: &Call) -> Answer {
 pub(crate) fn list(portal: &mut Portal, call: &Call) -> Answer {
     let position = portal.accessed_type(call, Access::ReadRecords)?;
     check_parameters(call)?;
+    if !call.list_parameter("associations").is_empty() {
+        return Err(wire::not_simulated("associations in lists of records"));
+    }
     let kind = &portal.types[position];
     let limit = match call.parameter("limit").map(str::parse::<usize>) {
         None => DEFAULT_PAGE,
@@ -101,7 +109,10 @@ pub(crate) fn list(portal: &mut Portal, call: &Call) -> Answer {
     };
     let archived = call.parameter("archived") == Some("true");
     let properties = call.list_parameter("properties");
-    let mut records = kind.records.at_or_after(after).filter(|record| record.is_archived() == archived);
+    let mut records = kind
+        .records
+        .at_or_after(after)
+        .filter(|record| if archived { record.is_in_bin() } else { !record.is_archived() });
     let results: Vec<RecordBody> = records
         .by_ref()
         .take(limit)

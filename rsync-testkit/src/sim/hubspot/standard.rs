@@ -194,6 +194,7 @@ fn system(created: &str, modified: &str) -> Vec<Definition> {
         source("hs_object_source_id", "19083857"),
         source("hs_object_source_label", "INTEGRATION"),
         creation_key,
+        read_only(choice("hs_merged_object_ids", "Merged record IDs", "checkbox", &[])),
         read_only(named("hs_notes_last_activity", "Last activity", Kind::ObjectCoordinates, "text")),
     ]
 }

@@ -12,6 +12,15 @@ pub(crate) enum Surface {
     Search,
     DefinitionReads,
     DefinitionWrites,
+    /// Associations between records, written.
+    AssociationWrites,
+    AssociationReads,
+    /// Lists and their members.
+    ListWrites,
+    ListReads,
+    /// Communication preferences.
+    ConsentWrites,
+    ConsentReads,
     Account,
     /// Endpoints that give or describe tokens: neither authenticated nor limited.
     Tokens,
@@ -31,6 +40,18 @@ pub struct HubSpotStats {
     pub definition_read_requests: u64,
     /// Requests that change property definitions.
     pub definition_write_requests: u64,
+    /// Requests that change associations.
+    pub association_write_requests: u64,
+    /// Requests that read associations and their types.
+    pub association_read_requests: u64,
+    /// Requests that change lists or their members.
+    pub list_write_requests: u64,
+    /// Requests that read lists or their members.
+    pub list_read_requests: u64,
+    /// Requests that change communication preferences.
+    pub consent_write_requests: u64,
+    /// Requests that read communication preferences.
+    pub consent_read_requests: u64,
     /// Account information requests.
     pub account_requests: u64,
     /// Token refreshes and introspections.
@@ -41,6 +62,20 @@ pub struct HubSpotStats {
     pub rows_updated: u64,
     /// Records archived.
     pub rows_archived: u64,
+    /// Merges.
+    pub rows_merged: u64,
+    /// Contacts erased for good.
+    pub rows_erased: u64,
+    /// Associations made or ended, also when that changed nothing.
+    pub associations_written: u64,
+    /// Records that became members of a list.
+    pub members_added: u64,
+    /// Records that stopped being members of a list.
+    pub members_removed: u64,
+    /// Communication preferences set, also when that changed nothing.
+    pub statuses_written: u64,
+    /// Schemas created, changed or deleted.
+    pub schemas_written: u64,
     /// Answers 401.
     pub unauthenticated_answers: u64,
     /// Answers 429.
@@ -56,10 +91,14 @@ pub struct HubSpotStats {
 impl HubSpotStats {
     /// Requests that could have changed anything: a dry run must leave this at zero.
     pub fn mutating_requests(&self) -> u64 {
-        self.write_requests + self.definition_write_requests
+        self.write_requests
+            + self.definition_write_requests
+            + self.association_write_requests
+            + self.list_write_requests
+            + self.consent_write_requests
     }
 
-    /// Rows created, updated or archived.
+    /// Records created, updated or archived.
     pub fn rows_written(&self) -> u64 {
         self.rows_created + self.rows_updated + self.rows_archived
     }
@@ -76,6 +115,12 @@ impl HubSpotStats {
             Surface::Search => &mut self.search_requests,
             Surface::DefinitionReads => &mut self.definition_read_requests,
             Surface::DefinitionWrites => &mut self.definition_write_requests,
+            Surface::AssociationWrites => &mut self.association_write_requests,
+            Surface::AssociationReads => &mut self.association_read_requests,
+            Surface::ListWrites => &mut self.list_write_requests,
+            Surface::ListReads => &mut self.list_read_requests,
+            Surface::ConsentWrites => &mut self.consent_write_requests,
+            Surface::ConsentReads => &mut self.consent_read_requests,
             Surface::Account => &mut self.account_requests,
             Surface::Tokens => &mut self.token_requests,
         };

@@ -32,6 +32,8 @@ pub(crate) enum Change {
 pub(crate) struct Judge<'a> {
     pub(crate) quirks: &'a Quirks,
     pub(crate) owners: &'a BTreeSet<String>,
+    /// Addresses that were erased before anybody had them: nobody may get them any more.
+    pub(crate) erased: &'a BTreeSet<String>,
 }
 
 impl Judge<'_> {
@@ -101,6 +103,13 @@ impl Judge<'_> {
             return Ok(Change::Set(raw.to_owned()));
         }
         let email = normal_email(raw);
+        if self.erased.contains(&email) {
+            return Err(PropertyError {
+                name: "email".to_owned(),
+                code: "GDPR_BLACKLISTED_EMAIL",
+                message: format!("Email address {} was deleted for privacy reasons and cannot be used", quoted(raw)),
+            });
+        }
         if is_email(&email) { Ok(Change::Set(email)) } else { Err(invalid_email("email", raw)) }
     }
 
@@ -166,7 +175,7 @@ fn invalid_email(name: &str, raw: &str) -> PropertyError {
     }
 }
 
-fn is_email(text: &str) -> bool {
+pub(crate) fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let allowed = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '@' | ',' | ';' | '<' | '>' | '"');
     !local.is_empty()
@@ -261,7 +270,7 @@ mod tests {
         quirks: &Quirks,
     ) -> Result<String, &'static str> {
         let owners = BTreeSet::from(["1001".to_owned()]);
-        match (Judge { quirks, owners: &owners }).value(definition, raw, stored) {
+        match (Judge { quirks, owners: &owners, erased: &BTreeSet::new() }).value(definition, raw, stored) {
             Ok(Change::Set(value)) => Ok(value),
             Ok(Change::Clear) => Ok("<cleared>".to_owned()),
             Err(error) => Err(error.code),

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeOwned, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::association::{NewAssociation, NewAssociationBody, new_associations};
 use super::quirks::{Quirks, ValueTypes};
 use super::reply::Refusal;
 
@@ -16,6 +17,7 @@ pub(crate) struct WriteInput {
     pub(crate) id_property: Option<String>,
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) trace_id: Option<String>,
+    pub(crate) associations: Vec<NewAssociation>,
 }
 
 /// What a batch write input must have.
@@ -46,7 +48,7 @@ struct WireInput<T> {
     id_property: Option<String>,
     properties: Option<BTreeMap<String, T>>,
     object_write_trace_id: Option<String>,
-    associations: Option<Vec<IgnoredAny>>,
+    associations: Option<Vec<NewAssociationBody>>,
 }
 
 #[derive(Deserialize)]
@@ -67,11 +69,11 @@ struct WireId<T> {
 #[serde(bound = "T: DeserializeOwned")]
 struct WireSingle<T> {
     properties: Option<BTreeMap<String, T>>,
-    associations: Option<Vec<IgnoredAny>>,
+    associations: Option<Vec<NewAssociationBody>>,
 }
 
 /// A text that may also be written as a JSON number or boolean.
-struct Coerced(String);
+pub(crate) struct Coerced(String);
 
 impl From<Coerced> for String {
     fn from(text: Coerced) -> Self {
@@ -117,7 +119,7 @@ pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     })
 }
 
-fn unset(attribute: &str) -> Refusal {
+pub(crate) fn unset(attribute: &str) -> Refusal {
     Refusal::validation(format!("Invalid input JSON: some of required attributes are not set [{attribute}]"))
 }
 
@@ -151,14 +153,17 @@ fn batch_write_of<T: DeserializeOwned + Into<String>>(
             Identity::Required => input.id.ok_or_else(|| unset("id"))?.into(),
         };
         let properties = input.properties.ok_or_else(|| unset("properties"))?;
-        if input.associations.is_some_and(|list| !list.is_empty()) {
-            return Err(not_simulated("associations"));
-        }
+        // Only creation knows associations. Elsewhere they are passed over, like any field that is not in the schema.
+        let associations = match identity {
+            Identity::None => new_associations(input.associations)?,
+            Identity::Required => Vec::new(),
+        };
         read.push(WriteInput {
             id,
             id_property: input.id_property,
             properties: texts(properties),
             trace_id: input.object_write_trace_id,
+            associations,
         });
     }
     Ok(Some(read))
@@ -189,20 +194,25 @@ pub(crate) fn batch_archive(body: &[u8]) -> Result<Option<Vec<String>>, Refusal>
     inputs.into_iter().map(|i| i.id.map(Into::into).ok_or_else(|| unset("id"))).collect::<Result<_, _>>().map(Some)
 }
 
-/// Properties of a single create or update.
-pub(crate) fn single(body: &[u8], quirks: &Quirks) -> Result<BTreeMap<String, String>, Refusal> {
+/// Body of a single create or update.
+#[derive(Debug)]
+pub(crate) struct SingleWrite {
+    pub(crate) properties: BTreeMap<String, String>,
+    pub(crate) associations: Vec<NewAssociation>,
+}
+
+/// Reads a single create or update.
+pub(crate) fn single(body: &[u8], quirks: &Quirks) -> Result<SingleWrite, Refusal> {
     match quirks.value_types {
         ValueTypes::Strings => single_of::<String>(body),
         ValueTypes::Coerced => single_of::<Coerced>(body),
     }
 }
 
-fn single_of<T: DeserializeOwned + Into<String>>(body: &[u8]) -> Result<BTreeMap<String, String>, Refusal> {
+fn single_of<T: DeserializeOwned + Into<String>>(body: &[u8]) -> Result<SingleWrite, Refusal> {
     let request: WireSingle<T> = json(body)?;
-    if request.associations.is_some_and(|list| !list.is_empty()) {
-        return Err(not_simulated("associations"));
-    }
-    request.properties.map(texts).ok_or_else(|| unset("properties"))
+    let properties = request.properties.map(texts).ok_or_else(|| unset("properties"))?;
+    Ok(SingleWrite { properties, associations: new_associations(request.associations)? })
 }
 
 fn texts<T: Into<String>>(properties: BTreeMap<String, T>) -> BTreeMap<String, String> {

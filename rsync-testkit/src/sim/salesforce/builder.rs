@@ -11,6 +11,7 @@ use flate2::read::GzDecoder;
 use rsync_core::clock::{Clock, SystemClock};
 use serde_json::Value;
 
+use super::bulk::{BulkSettings, JobFault};
 use super::handle::{Parts, SalesforceSim};
 use super::inspect;
 use super::keys::AppKeys;
@@ -19,6 +20,7 @@ use super::org::Org;
 use super::quirks::Quirks;
 use super::reply::{for_status, render_bytes};
 use super::routes::{Neighbours, SharedOrg, router};
+use super::rules::{AssignmentRule, DuplicateRule, ValidationRule};
 use super::seed::{FieldSeed, ObjectSeed, RowFault, Seed};
 use crate::sim::SimError;
 use crate::sim::fault::{FaultPlan, Faults};
@@ -94,6 +96,45 @@ impl SalesforceSimBuilder {
         self
     }
 
+    /// Sets times and limits of bulk jobs.
+    #[must_use]
+    pub fn with_bulk(mut self, bulk: BulkSettings) -> Self {
+        self.seed.bulk = bulk;
+        self
+    }
+
+    /// Adds bulk jobs that go wrong.
+    #[must_use]
+    pub fn with_job_fault(mut self, fault: JobFault) -> Self {
+        self.seed.job_faults.push(fault);
+        self
+    }
+
+    /// Adds a rule that finds duplicates.
+    #[must_use]
+    pub fn with_duplicate_rule(mut self, rule: DuplicateRule) -> Self {
+        self.seed.duplicate_rules.push(rule);
+        self
+    }
+
+    /// Adds a rule that refuses records.
+    #[must_use]
+    pub fn with_validation_rule(mut self, rule: ValidationRule) -> Self {
+        self.seed.validation_rules.push(rule);
+        self
+    }
+
+    /// Adds a user, and a rule that gives records of an object to that user unless a request declines.
+    #[must_use]
+    pub fn with_assignment_rule(mut self, object: &str, username: &str) -> Self {
+        if !self.seed.users.iter().any(|user| user == username) {
+            self.seed.users.push(username.to_owned());
+        }
+        let rule = AssignmentRule { object: object.to_owned(), username: username.to_owned() };
+        self.seed.assignment_rules.push(rule);
+        self
+    }
+
     /// Sets how many API calls any 24 hours have. The default is a developer organization's 15,000.
     #[must_use]
     pub fn with_api_limit(mut self, calls: u64) -> Self {
@@ -108,7 +149,8 @@ impl SalesforceSimBuilder {
         self
     }
 
-    /// Sets the clock whose wall time decides the end of sessions and assertions, and the day of the limit. Fault
+    /// Sets the clock whose wall time decides the end of sessions and assertions, the day of the limits and the progress
+    /// of bulk jobs. Fault
     /// delays are always real time: they exist to make a client wait.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {

@@ -1,17 +1,19 @@
 //! sObject Collections: up to 200 records of a request, answered one by one in the order of the request.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::field::{Field, Kind};
 use super::id;
+use super::lifecycle;
 use super::org::{Call, Org};
 use super::quirks::{AllFailedStatus, CreatedFlag, FailedIds, RowLocks, UpdateOnlyMiss};
 use super::record_body::{RecordBody, record_body};
 use super::reply::{Answer, Refusal, Reply, RowError};
-use super::value::judge;
+use super::rules::Saving;
 use super::write::{self, Applied, Draft, Properties, Target, Undo};
 
 const MOST_RECORDS: usize = 200;
@@ -41,13 +43,14 @@ struct RowResult {
 }
 
 /// What is to be done for a row.
-enum Task {
+pub(crate) enum Task {
     Write {
         draft: Draft,
         target: Target,
     },
     Delete {
         id: String,
+        for_good: bool,
     },
     /// The row fails before anything is tried.
     Fail {
@@ -84,27 +87,32 @@ pub(crate) fn update(org: &mut Org, call: &Call) -> Answer {
     let mut times: HashMap<String, usize> = HashMap::new();
     for (object, properties) in rows {
         let draft = write::read(org, object, &properties, body)?;
-        let missing = || RowError::new("MISSING_ARGUMENT", "Id not specified in an update call");
-        let target = draft.id.clone().ok_or_else(missing).and_then(|id| write::target_of_id(org, object, &id));
-        tasks.push(match target {
-            Ok(Target::Update(id)) => {
-                let seen = times.entry(id.clone()).or_default();
-                *seen += 1;
-                if *seen > MOST_REPEATS {
-                    let message = format!(
-                        "Maximum number of duplicate updates in one batch ({MOST_REPEATS} allowed). Attempt to update \
-                         Id more than once in this Api call: {id}"
-                    );
-                    Task::Fail { error: RowError::new("DUPLICATE_VALUE", message) }
-                } else {
-                    Task::Write { draft, target: Target::Update(id) }
-                }
-            }
-            Ok(target) => Task::Write { draft, target },
-            Err(error) => Task::Fail { error },
-        });
+        tasks.push(update_task(org, draft, &mut times));
     }
     carry_out(org, call, mode, tasks)
+}
+
+/// What is to be done for a row that names its record; `times` counts how often each one is named.
+pub(crate) fn update_task(org: &Org, draft: Draft, times: &mut HashMap<String, usize>) -> Task {
+    let missing = || RowError::new("MISSING_ARGUMENT", "Id not specified in an update call");
+    let target = draft.id.clone().ok_or_else(missing).and_then(|id| write::target_of_id(org, draft.object, &id));
+    match target {
+        Ok(Target::Update(id)) => {
+            let seen = times.entry(id.clone()).or_default();
+            *seen += 1;
+            if *seen > MOST_REPEATS {
+                let message = format!(
+                    "Maximum number of duplicate updates in one batch ({MOST_REPEATS} allowed). Attempt to update \
+                     Id more than once in this Api call: {id}"
+                );
+                Task::Fail { error: RowError::new("DUPLICATE_VALUE", message) }
+            } else {
+                Task::Write { draft, target: Target::Update(id) }
+            }
+        }
+        Ok(target) => Task::Write { draft, target },
+        Err(error) => Task::Fail { error },
+    }
 }
 
 pub(crate) fn upsert(org: &mut Org, call: &Call) -> Answer {
@@ -117,7 +125,7 @@ pub(crate) fn upsert(org: &mut Org, call: &Call) -> Answer {
     let mut times: HashMap<String, usize> = HashMap::new();
     for (_, properties) in rows {
         let mut draft = write::read(org, object, &properties, body)?;
-        let value = key_value(org, &key, &properties, &mut draft);
+        let value = key_value(&key, &mut draft);
         if let Some(value) = &value {
             *times.entry(key.folded(value)).or_default() += 1;
         }
@@ -144,15 +152,14 @@ pub(crate) fn key_field(org: &Org, object: usize, name: &str) -> Result<Field, R
 }
 
 /// The value of the key field in a row. Ids are known to the draft; they are no ordinary field.
-fn key_value(org: &Org, key: &Field, properties: &Properties<'_>, draft: &mut Draft) -> Option<String> {
+pub(crate) fn key_value(key: &Field, draft: &mut Draft) -> Option<String> {
     if key.kind == Kind::Id {
         return draft.id.take();
     }
-    let raw = properties.iter().find(|(name, _)| name.eq_ignore_ascii_case(&key.name)).map(|(_, raw)| raw)?;
-    judge(key, raw, &org.quirks).ok().flatten()
+    draft.changes.get(&key.name).cloned().flatten()
 }
 
-fn upsert_target(
+pub(crate) fn upsert_target(
     org: &Org,
     key: &Field,
     draft: &Draft,
@@ -196,7 +203,7 @@ pub(crate) fn delete(org: &mut Org, call: &Call) -> Answer {
     let prefixes: Vec<&str> = ids.iter().map(|id| id.get(..3).unwrap_or_default()).collect();
     check_chunks(&prefixes)?;
     let all_or_none = call.parameter("allOrNone").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
-    let tasks = ids.into_iter().map(|id| Task::Delete { id: id.to_owned() }).collect();
+    let tasks = ids.into_iter().map(|id| Task::Delete { id: id.to_owned(), for_good: false }).collect();
     carry_out(org, call, Mode { all_or_none, upsert: false }, tasks)
 }
 
@@ -288,11 +295,13 @@ fn carry_out(org: &mut Org, call: &Call, mode: Mode, mut tasks: Vec<Task>) -> An
             *together.entry(draft.object).or_default() += 1;
         }
     }
+    let saving = Saving::of(call);
     let mut undo = Vec::new();
     let mut outcomes = Vec::with_capacity(rows);
     for (row, task) in tasks.iter_mut().enumerate() {
         if let Task::Write { draft, .. } = task {
             draft.together = together.get(&draft.object).copied().unwrap_or(1);
+            draft.saving = Arc::clone(&saving);
         }
         let locked = call.locked_rows.contains(&row) && refuses_lock(org);
         let outcome = if locked { Err(vec![cannot_lock(task)]) } else { perform(org, task) };
@@ -307,7 +316,9 @@ fn carry_out(org: &mut Org, call: &Call, mode: Mode, mut tasks: Vec<Task>) -> An
     } else {
         for saved in outcomes.iter().zip(&tasks) {
             match saved {
-                (Ok(applied), Task::Write { draft, .. }) => org.count_saved(call, draft.object, applied.created),
+                (Ok(applied), Task::Write { draft, .. }) => {
+                    org.count_saved(draft.object, applied.created, !saving.keep_owner)
+                }
                 (Ok(_), _) => org.stats.rows_deleted += 1,
                 (Err(_), _) => {}
             }
@@ -325,10 +336,10 @@ fn carry_out(org: &mut Org, call: &Call, mode: Mode, mut tasks: Vec<Task>) -> An
     Ok(Reply::json(status, &results).with_rows(rows))
 }
 
-fn perform(org: &mut Org, task: &Task) -> Result<(Applied, Undo), Vec<RowError>> {
+pub(crate) fn perform(org: &mut Org, task: &Task) -> Result<(Applied, Undo), Vec<RowError>> {
     match task {
         Task::Write { draft, target } => write::apply(org, draft, target),
-        Task::Delete { id } => match write::delete(org, id) {
+        Task::Delete { id, for_good } => match lifecycle::delete(org, id, *for_good) {
             Ok((id, undo)) => Ok((Applied { id, created: false }, undo)),
             Err(error) => Err(vec![error]),
         },
@@ -336,7 +347,7 @@ fn perform(org: &mut Org, task: &Task) -> Result<(Applied, Undo), Vec<RowError>>
     }
 }
 
-fn refuses_lock(org: &mut Org) -> bool {
+pub(crate) fn refuses_lock(org: &mut Org) -> bool {
     org.quirks.row_locks == RowLocks::Refused && org.rng.next_u64() % 100 < u64::from(org.quirks.lock_refusal_percent)
 }
 
@@ -350,10 +361,10 @@ fn cannot_lock(task: &Task) -> RowError {
 }
 
 /// The record that a task is about, if it is there already.
-fn existing_id(task: &Task) -> Option<String> {
+pub(crate) fn existing_id(task: &Task) -> Option<String> {
     match task {
         Task::Write { target: Target::Update(id), .. } => Some(id.clone()),
-        Task::Delete { id } => id::canonical(id),
+        Task::Delete { id, .. } => id::canonical(id),
         _ => None,
     }
 }

@@ -25,7 +25,8 @@ pub(crate) fn versions(_org: &mut Org, _call: &Call) -> Answer {
 
 pub(crate) fn resources(org: &mut Org, call: &Call) -> Answer {
     let root = call.root();
-    let paths = ["composite", "limits", "query", "queryAll", "sobjects"].map(|name| (name, format!("{root}/{name}")));
+    let paths =
+        ["composite", "jobs", "limits", "query", "queryAll", "sobjects"].map(|name| (name, format!("{root}/{name}")));
     let mut body: BTreeMap<&str, String> = paths.into_iter().collect();
     body.insert("identity", format!("{}/id/{}/{}", call.base_url, org.organization_id, org.user_id));
     Ok(Reply::json(200, &body))
@@ -33,12 +34,14 @@ pub(crate) fn resources(org: &mut Org, call: &Call) -> Answer {
 
 pub(crate) fn limits(org: &mut Org, _call: &Call) -> Answer {
     let (max, used) = (org.usage.max(), org.usage.used());
+    let now_ms = org.now_ms();
+    let batches_left = org.jobs.batches.left(now_ms);
     let full = |max: u64| json!({ "Max": max, "Remaining": max });
     Ok(Reply::json(
         200,
         &json!({
             "DailyApiRequests": { "Max": max, "Remaining": max.saturating_sub(used) },
-            "DailyBulkApiBatches": full(15_000),
+            "DailyBulkApiBatches": { "Max": org.jobs.batches.max(), "Remaining": batches_left },
             "DailyBulkV2QueryJobs": full(10_000),
             "DataStorageMB": full(5),
             "FileStorageMB": full(20),

@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::builder::SalesforceSimBuilder;
+use super::bulk::{BulkJob, JobFault};
 use super::keys::AppKeys;
+use super::lifecycle;
 use super::locks::Locks;
 use super::org::Org;
 use super::quirks::Quirks;
@@ -161,6 +163,11 @@ impl SalesforceSim {
         self.parts.org.lock().sessions.end_all();
     }
 
+    /// Ends all sessions when so many further requests were accepted: in the middle of a run.
+    pub fn expire_tokens_after(&self, requests: u64) {
+        self.parts.org.lock().sessions.end_all_after(requests);
+    }
+
     /// All records of an object, deleted ones too, in order of creation. An unknown object has no records.
     pub fn records(&self, object: &str) -> Vec<Record> {
         self.parts.records(object).unwrap_or_default()
@@ -189,6 +196,63 @@ impl SalesforceSim {
         added.map_err(|problem| invalid(format!("record of {object}: {problem}")))
     }
 
+    /// Puts a record into the recycle bin, as a user does in the application.
+    ///
+    /// # Errors
+    /// [`SimError::Invalid`] when there is no such live record.
+    pub fn delete_record(&self, id: &str) -> Result<(), SimError> {
+        let deleted = lifecycle::delete(&mut self.parts.org.lock(), id, false);
+        deleted.map(|_| ()).map_err(|error| invalid(format!("record {id}: {}: {}", error.code, error.message)))
+    }
+
+    /// Forgets a record for good, in the recycle bin or not.
+    ///
+    /// # Errors
+    /// [`SimError::Invalid`] when there is no such record.
+    pub fn purge_record(&self, id: &str) -> Result<(), SimError> {
+        let deleted = lifecycle::delete(&mut self.parts.org.lock(), id, true);
+        deleted.map(|_| ()).map_err(|error| invalid(format!("record {id}: {}: {}", error.code, error.message)))
+    }
+
+    /// Takes a record out of the recycle bin.
+    ///
+    /// # Errors
+    /// [`SimError::Invalid`] when it is not there, or another record has a unique value of it meanwhile.
+    pub fn undelete_record(&self, id: &str) -> Result<(), SimError> {
+        lifecycle::undelete(&mut self.parts.org.lock(), id)
+            .map_err(|problem| invalid(format!("record {id}: {problem}")))
+    }
+
+    /// Merges a record into another one of its object: it goes to the recycle bin with `MasterRecordId` on it, and what
+    /// pointed to it points to the other one.
+    ///
+    /// # Errors
+    /// [`SimError::Invalid`] when they are not two live records of one object whose records can be merged.
+    pub fn merge_records(&self, into: &str, merged: &str) -> Result<(), SimError> {
+        let done = lifecycle::merge(&mut self.parts.org.lock(), into, merged);
+        done.map_err(|problem| invalid(format!("record {merged}: {problem}")))
+    }
+
+    /// Takes the user's access to a record: it cannot be changed, deleted or pointed to from now on.
+    pub fn put_out_of_reach(&self, id: &str) {
+        self.parts.org.lock().out_of_reach.insert(id.to_owned());
+    }
+
+    /// Bulk jobs, oldest first, as they are now.
+    pub fn jobs(&self) -> Vec<BulkJob> {
+        BulkJob::all(&self.parts.org.lock())
+    }
+
+    /// Makes bulk jobs go wrong that are closed from now on.
+    pub fn fail_jobs(&self, fault: JobFault) {
+        self.parts.org.lock().jobs.arm(fault);
+    }
+
+    /// Ends all job faults. Jobs that one has taken hold of keep their trouble.
+    pub fn clear_job_faults(&self) {
+        self.parts.org.lock().jobs.disarm();
+    }
+
     /// Adds or replaces a custom field while the simulator runs: a changed picklist, a field that became required.
     ///
     /// # Errors
@@ -206,6 +270,11 @@ impl SalesforceSim {
     /// Ends all row faults.
     pub fn clear_row_faults(&self) {
         self.parts.org.lock().disarm();
+    }
+
+    /// Changes what the token endpoint says where the organization is: a move, or a lie. `None` is the truth.
+    pub fn set_instance_url(&self, url: Option<&str>) {
+        self.parts.org.lock().quirks.instance_url = url.map(str::to_owned);
     }
 
     /// Changes how many API calls any 24 hours have. Calls made so far count.

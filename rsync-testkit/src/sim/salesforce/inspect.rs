@@ -7,12 +7,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 
+use super::bulk::BulkJob;
 use super::handle::Parts;
 use crate::sim::inspection::refusal;
 
 pub(crate) fn router(parts: Parts) -> Router {
     Router::new()
         .route("/records/{object}", get(records))
+        .route("/jobs", get(jobs))
         .route("/stats", get(stats))
         .route("/expire", post(expire))
         .route("/reset", post(reset))
@@ -26,6 +28,11 @@ async fn records(State(parts): State<Parts>, Path(object): Path<String>) -> Resp
             (StatusCode::NOT_FOUND, Json(json!({ "problem": format!("there is no object {object}") }))).into_response()
         }
     }
+}
+
+async fn jobs(State(parts): State<Parts>) -> Response {
+    let jobs = BulkJob::all(&parts.org.lock());
+    Json(json!({ "jobs": jobs })).into_response()
 }
 
 async fn stats(State(parts): State<Parts>) -> Response {

@@ -6,48 +6,81 @@ use crate::sim::rng::Rng;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Calls of the last 24 hours.
+/// What may be used in any 24 hours.
 #[derive(Debug)]
-pub(crate) struct Usage {
+pub(crate) struct Allowance {
     max: u64,
-    calls: VecDeque<i64>,
+    used: u64,
+    /// When how much was taken.
+    taken: VecDeque<(i64, u64)>,
 }
 
-impl Usage {
+impl Allowance {
     pub(crate) fn new(max: u64) -> Self {
-        Self { max, calls: VecDeque::new() }
+        Self { max, used: 0, taken: VecDeque::new() }
     }
 
-    /// Takes one call; false if there are none left. Refused calls use up nothing.
-    pub(crate) fn take(&mut self, now_ms: i64) -> bool {
-        while self.calls.front().is_some_and(|at| now_ms - at >= DAY_MS) {
-            self.calls.pop_front();
-        }
-        let left = self.used() < self.max;
+    /// Takes so much; false if there is not enough left. What is refused uses up nothing.
+    pub(crate) fn take(&mut self, now_ms: i64, amount: u64) -> bool {
+        let left = amount <= self.left(now_ms);
         if left {
-            self.calls.push_back(now_ms);
+            self.used += amount;
+            self.taken.push_back((now_ms, amount));
         }
         left
     }
 
-    pub(crate) fn used(&self) -> u64 {
-        self.calls.len() as u64
+    fn forget(&mut self, now_ms: i64) {
+        while let Some((_, amount)) = self.taken.front().filter(|(at, _)| now_ms - at >= DAY_MS) {
+            self.used -= amount;
+            self.taken.pop_front();
+        }
     }
 
     pub(crate) fn max(&self) -> u64 {
         self.max
     }
 
+    pub(crate) fn left(&mut self, now_ms: i64) -> u64 {
+        self.forget(now_ms);
+        self.max.saturating_sub(self.used)
+    }
+}
+
+/// Calls of the last 24 hours.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    calls: Allowance,
+}
+
+impl Usage {
+    pub(crate) fn new(max: u64) -> Self {
+        Self { calls: Allowance::new(max) }
+    }
+
+    /// Takes one call; false if there are none left.
+    pub(crate) fn take(&mut self, now_ms: i64) -> bool {
+        self.calls.take(now_ms, 1)
+    }
+
+    pub(crate) fn used(&self) -> u64 {
+        self.calls.used
+    }
+
+    pub(crate) fn max(&self) -> u64 {
+        self.calls.max
+    }
+
     pub(crate) fn set_max(&mut self, max: u64) {
-        self.max = max;
+        self.calls.max = max;
     }
 
     /// The gauge as answers show it. It is off by up to `jitter` calls in both directions, as servers of the real
     /// service learn of each other's calls late.
     pub(crate) fn gauge(&self, jitter: u64, rng: &mut Rng) -> String {
         let offset = if jitter == 0 { 0 } else { rng.next_u64() % (2 * jitter + 1) };
-        let shown = (self.used() + offset).saturating_sub(jitter).clamp(1, self.max.max(1));
-        format!("api-usage={shown}/{}", self.max)
+        let shown = (self.used() + offset).saturating_sub(jitter).clamp(1, self.max().max(1));
+        format!("api-usage={shown}/{}", self.max())
     }
 }
 

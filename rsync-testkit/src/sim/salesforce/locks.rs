@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::composite;
 use super::field::Kind;
 use super::id;
 use super::org::Org;
@@ -98,6 +99,16 @@ pub(crate) fn of_request(org: &Org, method: &Method, path: &str, query: &str, bo
     }
     let single = || std::str::from_utf8(body).ok().and_then(|body| serde_json::from_str::<Properties<'_>>(body).ok());
     match rest {
+        ["composite"] | ["composite", "batch"] => {
+            let subrequests = composite::subrequests(std::str::from_utf8(body).unwrap_or_default());
+            let rows = subrequests.into_iter().flat_map(|(method, url, body)| {
+                let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+                // Requests made of requests hold no further ones.
+                let nested = path.trim_end_matches('/').ends_with("/composite") || path.contains("/composite/batch");
+                if nested { Vec::new() } else { of_request(org, &method, path, query, body.as_bytes()) }
+            });
+            rows.collect()
+        }
         ["composite", "sobjects"] if *method == Method::DELETE => {
             let ids = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "ids");
             let ids = ids.map(|(_, ids)| ids.into_owned()).unwrap_or_default();

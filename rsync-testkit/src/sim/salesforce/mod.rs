@@ -1,8 +1,12 @@
 //! A strict local Salesforce.
 //!
 //! Serves accounts, contacts, leads, opportunities, cases and custom objects in the API versions v60 to v68: the token
-//! endpoint, descriptions, limits, single records, sObject Collections and queries. What is not settled by public
-//! evidence is a switch in [`Quirks`].
+//! endpoint, descriptions, limits, single records, sObject Collections, composite requests, queries and the ingest
+//! jobs of Bulk API 2.0. What is not settled by public evidence is a switch in [`Quirks`]. Not simulated are the other
+//! composite resources (`graph`, `tree`), bulk queries and Bulk API 1.0: they answer 404 and are counted as unknown.
+//!
+//! Jobs need no thread: whatever the clock says is due has been done before anybody looks, a request or a test. On a
+//! clock of the test, advance it between polls.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -24,7 +28,9 @@
 //! ```
 
 mod builder;
+mod bulk;
 mod collections;
+mod composite;
 mod decimal;
 mod describe;
 mod field;
@@ -32,6 +38,7 @@ mod handle;
 mod id;
 mod inspect;
 mod keys;
+mod lifecycle;
 mod limits;
 mod locks;
 mod oauth;
@@ -43,6 +50,7 @@ mod record_body;
 mod records;
 mod reply;
 mod routes;
+mod rules;
 mod seed;
 mod session;
 mod single;
@@ -53,10 +61,13 @@ mod value;
 mod write;
 
 pub use builder::SalesforceSimBuilder;
+pub use bulk::{BulkJob, BulkSettings, JobFault, JobTrouble};
 pub use handle::{Record, SalesforceSim};
 pub use quirks::{
-    AllFailedStatus, BadAssertion, CreatedFlag, EmptyText, ErrorDescription, ExtraDecimals, FailedIds, MalformedValues,
-    NotFoundBody, OuterWhitespace, Quirks, RowLocks, SessionTimer, SingleUpsertUpdate, UnknownClient, UpdateOnlyMiss,
+    AllFailedStatus, BadAssertion, CreatedFlag, EmbeddedLineEnds, EmptyResults, EmptyText, ErrorDescription,
+    ExtraDecimals, FailedIds, MalformedValues, NotFoundBody, OuterWhitespace, Quirks, RepeatedClose, RepeatedUpload,
+    RowLocks, SessionRefusal, SessionTimer, SingleUpsertUpdate, UnknownClient, UpdateOnlyMiss,
 };
+pub use rules::{AssignmentRule, DuplicateRule, Refused, ValidationRule};
 pub use seed::{FieldSeed, ObjectSeed, RowFault, Seed};
 pub use stats::SalesforceStats;

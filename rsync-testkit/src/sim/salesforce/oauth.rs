@@ -35,7 +35,7 @@ pub(crate) fn token(org: &mut Org, call: &Call) -> Answer {
             "access_token": access_token,
             "signature": STANDARD.encode(format!("{:032x}", org.rng.next_u64())),
             "scope": "api",
-            "instance_url": call.base_url,
+            "instance_url": org.quirks.instance_url.as_ref().unwrap_or(&call.base_url),
             "id": format!("{}/id/{}/{}", call.base_url, org.organization_id, org.user_id),
             "token_type": "Bearer",
             "issued_at": issued_at,

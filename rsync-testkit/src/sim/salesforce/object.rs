@@ -8,7 +8,7 @@ use super::seed::ObjectSeed;
 use super::standard::{Standard, custom_fields};
 
 /// An object with its records.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Object {
     pub(crate) name: String,
     pub(crate) label: String,

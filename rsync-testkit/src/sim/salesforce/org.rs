@@ -9,16 +9,18 @@ use axum::http::{HeaderMap, Method, Response};
 use bytes::Bytes;
 use rsync_core::clock::Clock;
 
+use super::bulk::Jobs;
 use super::field::Field;
 use super::id;
 use super::keys::AppKeys;
 use super::limits::Usage;
 use super::object::Object;
 use super::query::Cursor;
-use super::quirks::{NotFoundBody, Quirks};
+use super::quirks::{NotFoundBody, Quirks, SessionRefusal};
 use super::records::{Stored, Values};
 use super::reply::{Answer, Refusal, RowError, render};
 use super::routes::{self, Route};
+use super::rules::{AssignmentRule, DuplicateRule, ValidationRule};
 use super::seed::{FieldSeed, RowFault, Seed};
 use super::session::Sessions;
 use super::standard::OBJECTS;
@@ -63,6 +65,11 @@ impl Call {
         format!("/services/data/{}", self.path.get(2).map_or("", String::as_str))
     }
 
+    /// The API version that the request names, for example `66.0`.
+    pub(crate) fn version(&self) -> &str {
+        self.path.get(2).map_or("", |version| version.trim_start_matches('v'))
+    }
+
     /// A segment after the API version. Routes have checked that it is there.
     pub(crate) fn segment(&self, position: usize) -> &str {
         self.path.get(3 + position).map_or("", String::as_str)
@@ -98,6 +105,12 @@ pub(crate) struct Org {
     pub(crate) usage: Usage,
     pub(crate) objects: Vec<Object>,
     pub(crate) cursors: HashMap<String, Cursor>,
+    pub(crate) jobs: Jobs,
+    pub(crate) duplicate_rules: Vec<DuplicateRule>,
+    pub(crate) validation_rules: Vec<ValidationRule>,
+    pub(crate) assignment_rules: Vec<AssignmentRule>,
+    /// Ids of records that the user may not touch.
+    pub(crate) out_of_reach: BTreeSet<String>,
     row_faults: Vec<ArmedFault>,
     pub(crate) stats: SalesforceStats,
     last_number: u64,
@@ -122,6 +135,11 @@ impl Org {
             usage: Usage::new(seed.api_limit),
             objects: OBJECTS.iter().map(Object::standard).collect(),
             cursors: HashMap::new(),
+            jobs: Jobs::new(&seed.bulk, &seed.job_faults),
+            duplicate_rules: Vec::new(),
+            validation_rules: Vec::new(),
+            assignment_rules: Vec::new(),
+            out_of_reach: BTreeSet::new(),
             row_faults: Vec::new(),
             stats: SalesforceStats::default(),
             last_number: 0,
@@ -131,7 +149,9 @@ impl Org {
             let keys: Vec<Field> = object.fields.iter().filter(|field| field.id_lookup).cloned().collect();
             keys.iter().for_each(|field| object.records.index(field));
         }
-        org.employ();
+        let users = std::iter::once(&seed.username).chain(&seed.users);
+        let ids: Vec<String> = users.map(|username| org.employ(username)).collect();
+        org.user_id = ids.into_iter().next().unwrap_or_default();
         let mut problems = Vec::new();
         let customs = seed.objects.iter().map(|object| (&object.name, &object.fields));
         for (object, fields) in seed.fields.iter().chain(customs) {
@@ -151,19 +171,23 @@ impl Org {
         for fault in &seed.row_faults {
             org.arm(fault.clone());
         }
+        // Rules are for requests: what an organization begins with may be older than they.
+        org.duplicate_rules.clone_from(&seed.duplicate_rules);
+        org.validation_rules.clone_from(&seed.validation_rules);
+        org.assignment_rules.clone_from(&seed.assignment_rules);
         org.reset_stats();
         if problems.is_empty() { Ok(org) } else { Err(SimError::Invalid { what: "seed", problems }) }
     }
 
-    /// Makes the one user of the organization.
-    fn employ(&mut self) {
+    /// Makes a user and returns the id.
+    fn employ(&mut self, username: &str) -> String {
         let id = self.next_id("005");
         let now_ms = self.now_ms();
         let values: Values = [
-            ("Username", self.username.clone()),
+            ("Username", username.to_owned()),
             ("FirstName", "Integration".to_owned()),
             ("LastName", "User".to_owned()),
-            ("Email", self.username.to_lowercase()),
+            ("Email", username.to_lowercase()),
             ("IsActive", "true".to_owned()),
         ]
         .into_iter()
@@ -173,7 +197,7 @@ impl Org {
         if let Some(users) = self.objects.iter_mut().find(|object| object.name == "User") {
             users.records.put(row);
         }
-        self.user_id = id;
+        id
     }
 
     /// Wall-clock time in milliseconds since the epoch.
@@ -238,7 +262,8 @@ impl Org {
         })?;
         armed.left = armed.left.map(|left| left - 1);
         let fault = &armed.fault;
-        Some(RowError { code: fault.code.clone(), message: fault.message.clone(), fields: fault.fields.clone() })
+        let error = RowError::new(&fault.code, fault.message.clone());
+        Some(RowError { fields: fault.fields.clone(), ..error })
     }
 
     /// What a field of a record is: stored, or known to the service.
@@ -258,13 +283,12 @@ impl Org {
         }
     }
 
-    /// Counts a row that was saved.
-    pub(crate) fn count_saved(&mut self, call: &Call, object: usize, created: bool) {
+    /// Counts a row that was saved, under an assignment rule if its object has any.
+    pub(crate) fn count_saved(&mut self, object: usize, created: bool, assigned: bool) {
         let counter = if created { &mut self.stats.rows_created } else { &mut self.stats.rows_updated };
         *counter += 1;
         let ruled = matches!(self.objects[object].name.as_str(), "Account" | "Case" | "Lead");
-        let declined = call.header("sforce-auto-assign").is_some_and(|value| value.eq_ignore_ascii_case("false"));
-        self.stats.rows_auto_assigned += u64::from(ruled && !declined);
+        self.stats.rows_auto_assigned += u64::from(ruled && assigned);
     }
 
     /// Carries out a request: size, route, session, limits, then the endpoint itself.
@@ -313,7 +337,7 @@ impl Org {
         }
         self.authenticate(call)?;
         let is_write = matches!(call.method, Method::POST | Method::PATCH | Method::PUT);
-        if is_write && (!is_json(call) || call.headers.contains_key(CONTENT_ENCODING)) {
+        if is_write && (!has_its_media(call) || call.headers.contains_key(CONTENT_ENCODING)) {
             return Err(Refusal::new(
                 415,
                 "UNSUPPORTED_MEDIA_TYPE",
@@ -323,11 +347,14 @@ impl Org {
         if call.crowded {
             return Err(Refusal::concurrent_limit());
         }
-        if !self.usage.take(self.now_ms()) {
-            return Err(Refusal::daily_limit());
-        }
-        self.stats.api_calls += 1;
-        Ok(())
+        if self.take_call() { Ok(()) } else { Err(Refusal::daily_limit()) }
+    }
+
+    /// Counts a call; false if there are none left.
+    pub(crate) fn take_call(&mut self) -> bool {
+        let taken = self.usage.take(self.now_ms());
+        self.stats.api_calls += u64::from(taken);
+        taken
     }
 
     fn authenticate(&mut self, call: &Call) -> Result<(), Refusal> {
@@ -339,6 +366,10 @@ impl Org {
         }
         let now_ms = self.now_ms();
         let timer = self.quirks.session_timer;
+        if self.quirks.session_refusal == SessionRefusal::Policy {
+            let message = "This session is not valid for use with the REST API";
+            return Err(Refusal::new(401, "INVALID_SESSION_ID", message));
+        }
         if self.sessions.accept(token.trim(), now_ms, self.session_seconds, timer) {
             Ok(())
         } else {
@@ -368,9 +399,10 @@ impl Org {
     }
 }
 
-fn is_json(call: &Call) -> bool {
+fn has_its_media(call: &Call) -> bool {
     let kind = call.header(CONTENT_TYPE).unwrap_or_default();
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    routes::media(call).iter().any(|media| media.eq_ignore_ascii_case(kind))
 }
 
 /// A function that carries out an endpoint's request.

@@ -43,6 +43,18 @@ pub struct Quirks {
     pub lock_refusal_percent: u8,
     /// How far the `api-usage` gauge may be off, in calls.
     pub usage_jitter: u64,
+    /// Line ends inside of quotes in a job's file that are not of the job's kind.
+    pub embedded_line_ends: EmbeddedLineEnds,
+    /// A second upload to an open job.
+    pub repeated_upload: RepeatedUpload,
+    /// Closing a job that is closed and waits.
+    pub repeated_close: RepeatedClose,
+    /// A result of a job without rows.
+    pub empty_results: EmptyResults,
+    /// What the token endpoint says where the organization is; the simulator's own address when absent.
+    pub instance_url: Option<String>,
+    /// What a session that is not accepted is told.
+    pub session_refusal: SessionRefusal,
     /// Records per page of a query, unless the request asks for fewer.
     pub query_page_size: usize,
 }
@@ -67,6 +79,12 @@ impl Default for Quirks {
             row_locks: RowLocks::default(),
             lock_refusal_percent: 100,
             usage_jitter: 3,
+            embedded_line_ends: EmbeddedLineEnds::default(),
+            repeated_upload: RepeatedUpload::default(),
+            repeated_close: RepeatedClose::default(),
+            empty_results: EmptyResults::default(),
+            instance_url: None,
+            session_refusal: SessionRefusal::default(),
             query_page_size: 2_000,
         }
     }
@@ -220,5 +238,51 @@ switch! {
         Waited,
         /// It fails with `UNABLE_TO_LOCK_ROW`.
         Refused,
+    }
+}
+switch! {
+    /// What line ends inside of quotes do when they are not of the job's kind.
+    EmbeddedLineEnds {
+        /// The job fails, as users report.
+        Checked,
+        /// They are part of the value, as documented.
+        Kept,
+    }
+}
+switch! {
+    /// What a second upload to an open job does.
+    RepeatedUpload {
+        /// Its rows come after those of the first.
+        Appended,
+        /// It is refused.
+        Refused,
+    }
+}
+switch! {
+    /// What closing a job does that is closed and waits.
+    RepeatedClose {
+        /// 400 `INVALIDJOBSTATE`.
+        Refused,
+        /// Nothing.
+        Accepted,
+    }
+}
+switch! {
+    /// The body of a result without rows.
+    EmptyResults {
+        /// The header.
+        HeaderOnly,
+        /// Nothing.
+        NoBody,
+    }
+}
+switch! {
+    /// What a session that is not accepted is told.
+    SessionRefusal {
+        /// That it has expired: a new one helps.
+        Expired,
+        /// That a policy keeps it out, although the code is the same: a new one does not help, and no session is
+        /// accepted.
+        Policy,
     }
 }

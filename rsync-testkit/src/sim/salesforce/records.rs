@@ -23,14 +23,14 @@ pub(crate) struct Stored {
 }
 
 /// A key field's values, in the form in which they are equal, with the records that have them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Index {
     field: Field,
     holders: HashMap<String, BTreeSet<usize>>,
 }
 
 /// Records in order of creation. A row stays in its place for ever, so that places can be indexed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Records {
     rows: Vec<Stored>,
     places: HashMap<String, usize>,
@@ -48,8 +48,9 @@ impl Records {
         self.indexes.push(index);
     }
 
+    /// All that are not gone for good.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Stored> {
-        self.rows.iter()
+        self.rows.iter().filter(|row| self.places.contains_key(&row.id))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -88,6 +89,11 @@ impl Records {
         for index in self.indexes.iter_mut().filter(|_| !row.deleted) {
             index.set(place, row, true);
         }
+    }
+
+    /// Forgets a record for good. It must be in the recycle bin.
+    pub(crate) fn purge(&mut self, id: &str) {
+        self.places.remove(id);
     }
 
     /// Takes the newest record away again: what a rolled back creation does.

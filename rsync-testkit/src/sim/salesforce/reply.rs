@@ -17,6 +17,8 @@ pub(crate) type Answer = Result<Reply, Refusal>;
 pub(crate) struct Reply {
     pub(crate) status: u16,
     body: Option<Vec<u8>>,
+    kind: &'static str,
+    headers: Vec<(&'static str, String)>,
     /// Rows of a collection, for the journal.
     rows: Option<usize>,
 }
@@ -24,11 +26,24 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) fn json(status: u16, body: &impl Serialize) -> Self {
         // The bodies are structs and maps with text keys, which always serialize.
-        Self { status, body: Some(serde_json::to_vec(body).unwrap_or_default()), rows: None }
+        Self { body: Some(serde_json::to_vec(body).unwrap_or_default()), ..Self::empty(status) }
     }
 
     pub(crate) fn empty(status: u16) -> Self {
-        Self { status, body: None, rows: None }
+        Self { status, body: None, kind: JSON, headers: Vec::new(), rows: None }
+    }
+
+    pub(crate) fn csv(text: String) -> Self {
+        Self { body: Some(text.into_bytes()), kind: "text/csv", ..Self::empty(200) }
+    }
+
+    pub(crate) fn with_header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn into_body(self) -> Option<Vec<u8>> {
+        self.body
     }
 
     pub(crate) fn with_rows(mut self, rows: usize) -> Self {
@@ -44,11 +59,14 @@ pub(crate) struct RowError {
     pub(crate) code: String,
     pub(crate) message: String,
     pub(crate) fields: Vec<String>,
+    /// What a duplicate rule found.
+    #[serde(rename = "duplicateResult", skip_serializing_if = "Option::is_none")]
+    pub(crate) duplicates: Option<Box<Value>>,
 }
 
 impl RowError {
     pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), fields: Vec::new() }
+        Self { code: code.to_owned(), message: message.into(), fields: Vec::new(), duplicates: None }
     }
 
     pub(crate) fn on(mut self, field: &str) -> Self {
@@ -69,6 +87,9 @@ struct ApiError {
     code: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     fields: Option<Vec<String>>,
+    /// What a duplicate rule found. The service misspells the name where a single record is concerned.
+    #[serde(rename = "duplicateResut", skip_serializing_if = "Option::is_none")]
+    duplicates: Option<Box<Value>>,
 }
 
 /// An error about the whole request.
@@ -90,7 +111,7 @@ enum RefusalBody {
 
 impl Refusal {
     pub(crate) fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
-        let error = ApiError { message: message.into(), code: code.to_owned(), fields: None };
+        let error = ApiError { message: message.into(), code: code.to_owned(), fields: None, duplicates: None };
         Self { status, body: RefusalBody::Errors(vec![error]) }
     }
 
@@ -101,7 +122,10 @@ impl Refusal {
     /// The errors of a single record. An unknown column is the one error that was recorded without `fields`.
     pub(crate) fn rows(status: u16, errors: Vec<RowError>) -> Self {
         let listed = |error: RowError| ApiError {
-            fields: (error.code != "INVALID_FIELD" || !error.fields.is_empty()).then_some(error.fields),
+            fields: (!matches!(error.code.as_str(), "INVALID_FIELD" | "DUPLICATES_DETECTED")
+                || !error.fields.is_empty())
+            .then_some(error.fields),
+            duplicates: error.duplicates,
             message: error.message,
             code: error.code,
         };
@@ -160,6 +184,10 @@ impl Refusal {
         }
     }
 
+    pub(crate) fn into_body(self) -> Vec<u8> {
+        self.rendered().0
+    }
+
     fn rendered(&self) -> (Vec<u8>, &'static str) {
         match &self.body {
             RefusalBody::Errors(errors) => (serde_json::to_vec(errors).unwrap_or_default(), JSON),
@@ -213,11 +241,11 @@ pub(crate) fn render(answer: Answer, headers: Vec<(&'static str, String)>) -> Re
 
 /// As [`render`], for answers that a fault plan asks for: they come from in front of the limits and show none.
 pub(crate) fn render_bytes(answer: Answer) -> Response<Bytes> {
-    let (status, body, kind, rows) = match answer {
-        Ok(reply) => (reply.status, reply.body, JSON, reply.rows),
+    let (status, body, kind, own_headers, rows) = match answer {
+        Ok(reply) => (reply.status, reply.body, reply.kind, reply.headers, reply.rows),
         Err(refusal) => {
             let (body, kind) = refusal.rendered();
-            (refusal.status, Some(body), kind, None)
+            (refusal.status, Some(body), kind, Vec::new(), None)
         }
     };
     let mut response = Response::new(Bytes::new());
@@ -227,6 +255,11 @@ pub(crate) fn render_bytes(answer: Answer) -> Response<Bytes> {
     if let Some(body) = body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         *response.body_mut() = Bytes::from(body);
+    }
+    for (name, value) in own_headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
     }
     if let Some(rows) = rows {
         response.extensions_mut().insert(RequestRows(rows));

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Extension, State};
+use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, Method, Response, Uri};
 
 use super::org::{Call, Endpoint, Org};
 use super::reply::Refusal;
 use super::stats::Surface;
-use super::{collections, describe, oauth, query, single};
+use super::{bulk, collections, composite, describe, oauth, query, single};
 use crate::sim::server::Transport;
 
 /// API versions that are served.
@@ -32,7 +32,9 @@ impl SharedOrg {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Org> {
-        self.org.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut org = self.org.lock().unwrap_or_else(PoisonError::into_inner);
+        bulk::advance(&mut org);
+        org
     }
 }
 
@@ -45,7 +47,8 @@ pub(crate) struct Neighbours {
 
 /// All paths lead to one handler: values in paths may hold anything, also encoded slashes, so they are taken apart here.
 pub(crate) fn router(org: SharedOrg) -> Router {
-    Router::new().fallback(handle).with_state(org)
+    // The service's own limits answer, not the framework's.
+    Router::new().fallback(handle).layer(DefaultBodyLimit::disable()).with_state(org)
 }
 
 fn handle(
@@ -112,8 +115,8 @@ fn is_served(version: &str) -> bool {
 }
 
 fn find_data(call: &Call, rest: &[&str]) -> Result<Route, Refusal> {
-    use Surface::{Account, Describes, Queries, Reads, Writes};
-    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
+    use Surface::{Account, BulkReads, BulkWrites, Composites, Describes, Queries, Reads, Writes};
+    let (get, post, patch, put, delete) = (Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE);
     match rest {
         [] => choose(call, &[(get, Account, describe::resources)]),
         ["limits"] => choose(call, &[(get, Account, describe::limits)]),
@@ -144,9 +147,30 @@ fn find_data(call: &Call, rest: &[&str]) -> Result<Route, Refusal> {
             choose(call, &[(get, Reads, collections::retrieve), (post, Reads, collections::retrieve_long)])
         }
         ["composite", "sobjects", _, _] => choose(call, &[(patch, Writes, collections::upsert)]),
+        ["composite"] => choose(call, &[(post, Composites, composite::composite)]),
+        ["composite", "batch"] => choose(call, &[(post, Composites, composite::batch)]),
+        ["jobs", "ingest"] => choose(call, &[(get, BulkReads, bulk::list), (post, BulkWrites, bulk::create)]),
+        ["jobs", "ingest", _] => choose(
+            call,
+            &[(get, BulkReads, bulk::info), (patch, BulkWrites, bulk::close), (delete, BulkWrites, bulk::remove)],
+        ),
+        ["jobs", "ingest", _, "batches"] => choose(call, &[(put, BulkWrites, bulk::upload)]),
+        // simple-salesforce writes `unprocessedRecords`, the documentation `unprocessedrecords`.
+        ["jobs", "ingest", _, "successfulResults" | "failedResults" | "unprocessedrecords" | "unprocessedRecords"] => {
+            choose(call, &[(get, BulkReads, bulk::results)])
+        }
         ["query" | "queryAll"] => choose(call, &[(get, Queries, query::first_page)]),
         ["query" | "queryAll", _] => choose(call, &[(get, Queries, query::next_page)]),
         _ => Err(Refusal::not_found()),
+    }
+}
+
+/// The media types that the body of a request may have.
+pub(crate) fn media(call: &Call) -> &'static [&'static str] {
+    match call.path.last().map(String::as_str) {
+        Some("batches") if call.method == Method::PUT => &["text/csv"],
+        Some("ingest") if call.method == Method::POST => &["application/json", "multipart/form-data"],
+        _ => &["application/json"],
     }
 }
 

@@ -6,8 +6,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::bulk::{BulkSettings, JobFault};
 use super::field::{Field, is_api_name};
 use super::id;
+use super::rules::{AssignmentRule, DuplicateRule, ValidationRule};
 use super::standard;
 use crate::sim::SimError;
 
@@ -28,8 +30,10 @@ use crate::sim::SimError;
 pub struct Seed {
     /// Id of the organization, 18 characters.
     pub organization_id: String,
-    /// Name of the one user, who runs the integration.
+    /// Name of the user who runs the integration.
     pub username: String,
+    /// Names of further users, who can own records.
+    pub users: Vec<String>,
     /// Consumer key of the connected app.
     pub client_id: String,
     /// Consumer secret of the connected app. Test data: it opens nothing but a simulator.
@@ -50,7 +54,17 @@ pub struct Seed {
     pub records: BTreeMap<String, Vec<BTreeMap<String, Value>>>,
     /// Rows that fail although nothing is wrong with them.
     pub row_faults: Vec<RowFault>,
-    /// Seed of tokens and of the usage gauge.
+    /// Times and limits of bulk jobs.
+    pub bulk: BulkSettings,
+    /// Bulk jobs that go wrong.
+    pub job_faults: Vec<JobFault>,
+    /// Rules that find duplicates. The records above are older than the rules.
+    pub duplicate_rules: Vec<DuplicateRule>,
+    /// Rules that refuse records.
+    pub validation_rules: Vec<ValidationRule>,
+    /// Rules that choose owners.
+    pub assignment_rules: Vec<AssignmentRule>,
+    /// Seed of tokens, of the usage gauge and of the order of results.
     pub random_seed: u64,
 }
 
@@ -59,6 +73,7 @@ impl Default for Seed {
         Self {
             organization_id: id::numbered("00D", 4_511),
             username: "integration@example.com".to_owned(),
+            users: Vec::new(),
             client_id: "3MVG9simulator.consumer_key".to_owned(),
             client_secret: "simulator-consumer-secret".to_owned(),
             app_approved: true,
@@ -69,6 +84,11 @@ impl Default for Seed {
             objects: Vec::new(),
             records: BTreeMap::new(),
             row_faults: Vec::new(),
+            bulk: BulkSettings::default(),
+            job_faults: Vec::new(),
+            duplicate_rules: Vec::new(),
+            validation_rules: Vec::new(),
+            assignment_rules: Vec::new(),
             random_seed: 1,
         }
     }
@@ -397,13 +417,32 @@ impl Seed {
             }
             check_fields(&format!("{at}.fields"), &object.fields, &mut problems);
         }
-        for (i, fault) in self.row_faults.iter().enumerate() {
-            let known = standard::names().any(|name| name == fault.object)
-                || self.objects.iter().any(|object| object.name == fault.object);
+        let mut named: Vec<(String, &str)> = Vec::new();
+        named.extend(self.row_faults.iter().enumerate().map(|(i, f)| (format!("row_faults[{i}]"), f.object.as_str())));
+        for (i, fault) in self.job_faults.iter().enumerate() {
+            named.extend(fault.object.as_deref().map(|object| (format!("job_faults[{i}]"), object)));
+        }
+        let rules = self.duplicate_rules.iter().enumerate();
+        named.extend(rules.map(|(i, rule)| (format!("duplicate_rules[{i}]"), rule.object.as_str())));
+        let rules = self.validation_rules.iter().enumerate();
+        named.extend(rules.map(|(i, rule)| (format!("validation_rules[{i}]"), rule.object.as_str())));
+        for (at, object) in named {
+            let known =
+                standard::names().any(|name| name == object) || self.objects.iter().any(|own| own.name == object);
             if !known {
-                problems.push(format!("row_faults[{i}].object: there is no object {:?}", fault.object));
+                problems.push(format!("{at}.object: there is no object {object:?}"));
             }
         }
+        for (i, rule) in self.assignment_rules.iter().enumerate() {
+            let at = format!("assignment_rules[{i}]");
+            if !matches!(rule.object.as_str(), "Account" | "Case" | "Lead") {
+                problems.push(format!("{at}.object: {:?} has no such rules; use Account, Case or Lead", rule.object));
+            }
+            if rule.username != self.username && !self.users.contains(&rule.username) {
+                problems.push(format!("{at}.username: there is no user {:?}; add it to users", rule.username));
+            }
+        }
+        self.bulk.problems(&mut problems);
         if problems.is_empty() { Ok(()) } else { Err(SimError::Invalid { what: "seed", problems }) }
     }
 }

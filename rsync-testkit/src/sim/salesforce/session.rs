@@ -9,6 +9,8 @@ use crate::sim::rng::Rng;
 #[derive(Default)]
 pub(crate) struct Sessions {
     ends_at_ms: HashMap<String, i64>,
+    /// Requests that are accepted before all sessions of that moment end.
+    ends_after: Option<u64>,
 }
 
 impl Sessions {
@@ -22,11 +24,21 @@ impl Sessions {
 
     /// Whether a token is good; use prolongs its session if the timer slides.
     pub(crate) fn accept(&mut self, token: &str, now_ms: i64, seconds: u64, timer: SessionTimer) -> bool {
+        if self.ends_after == Some(0) {
+            self.ends_after = None;
+            self.end_all();
+        }
         let Some(end) = self.ends_at_ms.get_mut(token).filter(|end| now_ms < **end) else { return false };
         if timer == SessionTimer::Sliding {
             *end = now_ms.saturating_add(milliseconds(seconds));
         }
+        self.ends_after = self.ends_after.map(|left| left - 1);
         true
+    }
+
+    /// Ends all of them when so many further requests were accepted.
+    pub(crate) fn end_all_after(&mut self, requests: u64) {
+        self.ends_after = Some(requests);
     }
 
     /// Ends all of them now.

@@ -9,6 +9,7 @@ use super::quirks::{RowLocks, SingleUpsertUpdate};
 use super::record_body::record_body;
 use super::records::Stored;
 use super::reply::{Answer, Refusal, Reply, RowError};
+use super::rules::Saving;
 use super::value::judge;
 use super::write::{self, Applied, Draft, Properties, Target};
 
@@ -42,18 +43,19 @@ fn draft_of(org: &Org, object: usize, call: &Call, without: Option<&Field>) -> R
     }
 }
 
-fn apply(org: &mut Org, call: &Call, draft: &Draft, target: &Target) -> Result<Applied, Refusal> {
+fn apply(org: &mut Org, call: &Call, mut draft: Draft, target: &Target) -> Result<Applied, Refusal> {
     org.stats.rows_received += 1;
+    draft.saving = Saving::of(call);
     let held = !call.locked_rows.is_empty() && org.quirks.row_locks == RowLocks::Refused;
     let done = if held {
         let id = if let Target::Update(id) = target { id } else { "new record" };
         Err(vec![lock_error(id)])
     } else {
-        write::apply(org, draft, target)
+        write::apply(org, &draft, target)
     };
     match done {
         Ok((applied, _)) => {
-            org.count_saved(call, draft.object, applied.created);
+            org.count_saved(draft.object, applied.created, !draft.saving.keep_owner);
             Ok(applied)
         }
         Err(errors) => {
@@ -76,7 +78,7 @@ fn saved(status: u16, applied: &Applied) -> Reply {
 pub(crate) fn create(org: &mut Org, call: &Call) -> Answer {
     let object = writable(org, call)?;
     let draft = draft_of(org, object, call, None)?;
-    let applied = apply(org, call, &draft, &Target::Create)?;
+    let applied = apply(org, call, draft, &Target::Create)?;
     Ok(saved(201, &applied).with_rows(1))
 }
 
@@ -84,7 +86,7 @@ pub(crate) fn update(org: &mut Org, call: &Call) -> Answer {
     let object = writable(org, call)?;
     let target = target(org, object, call.segment(2))?;
     let draft = draft_of(org, object, call, None)?;
-    apply(org, call, &draft, &target)?;
+    apply(org, call, draft, &target)?;
     Ok(Reply::empty(204).with_rows(1))
 }
 
@@ -103,7 +105,7 @@ pub(crate) fn upsert(org: &mut Org, call: &Call) -> Answer {
     if key.kind == Kind::Id {
         let target = target(org, object, &value)?;
         let draft = draft_of(org, object, call, None)?;
-        apply(org, call, &draft, &target)?;
+        apply(org, call, draft, &target)?;
         return Ok(Reply::empty(204).with_rows(1));
     }
     let holders = org.objects[object].records.holders(&key, &value);
@@ -117,7 +119,7 @@ pub(crate) fn upsert(org: &mut Org, call: &Call) -> Answer {
     if update_only && matches!(target, Target::Create) {
         return Err(Refusal::not_found());
     }
-    let applied = apply(org, call, &draft, &target)?;
+    let applied = apply(org, call, draft, &target)?;
     if !applied.created && org.quirks.single_upsert_update == SingleUpsertUpdate::NoContent {
         return Ok(Reply::empty(204).with_rows(1));
     }

@@ -13,6 +13,12 @@ pub(crate) enum Surface {
     Describes,
     /// Versions, resources and limits.
     Account,
+    /// Requests made of requests.
+    Composites,
+    /// Jobs that are made, filled, closed, aborted or deleted.
+    BulkWrites,
+    /// Jobs and their results that are looked at.
+    BulkReads,
     /// Gives tokens: neither authenticated nor limited.
     Tokens,
     /// The list of versions: neither authenticated nor limited.
@@ -33,6 +39,12 @@ pub struct SalesforceStats {
     pub query_requests: u64,
     /// Object lists and descriptions.
     pub describe_requests: u64,
+    /// Requests made of requests. What they are made of is counted as well, under its own kind.
+    pub composite_requests: u64,
+    /// Requests about bulk jobs. Those that make, fill, close, abort or delete one are write requests too.
+    pub bulk_requests: u64,
+    /// Bulk jobs made.
+    pub jobs_created: u64,
     /// Requests for versions, resources and limits.
     pub account_requests: u64,
     /// Requests for tokens.
@@ -50,7 +62,7 @@ pub struct SalesforceStats {
     /// Records deleted.
     pub rows_deleted: u64,
     /// Rows of accounts, cases and leads saved without `Sforce-Auto-Assign: FALSE`: an organization's assignment rules
-    /// would have chosen their owners.
+    /// would have chosen their owners. Rows of jobs count if the job names a rule.
     pub rows_auto_assigned: u64,
     /// Rows that failed.
     pub rows_failed: u64,
@@ -84,8 +96,26 @@ impl SalesforceStats {
             Surface::Queries => &mut self.query_requests,
             Surface::Describes => &mut self.describe_requests,
             Surface::Account | Surface::Open => &mut self.account_requests,
+            Surface::Composites => &mut self.composite_requests,
+            Surface::BulkWrites | Surface::BulkReads => &mut self.bulk_requests,
             Surface::Tokens => &mut self.token_requests,
         };
         *counter += 1;
+        self.write_requests += u64::from(surface == Surface::BulkWrites);
+    }
+
+    /// As before, but with the requests of now: they were made although their rows were taken back.
+    pub(crate) fn with_requests_of(self, now: &Self) -> Self {
+        Self {
+            write_requests: now.write_requests,
+            read_requests: now.read_requests,
+            query_requests: now.query_requests,
+            describe_requests: now.describe_requests,
+            account_requests: now.account_requests,
+            unknown_requests: now.unknown_requests,
+            rows_received: now.rows_received,
+            rows_failed: now.rows_failed,
+            ..self
+        }
     }
 }

@@ -9,10 +9,12 @@ use serde_json::value::RawValue;
 
 use super::field::{Field, Kind};
 use super::id;
+use super::object::Object;
 use super::org::Org;
 use super::quirks::MalformedValues;
 use super::records::Stored;
 use super::reply::{Refusal, RowError};
+use super::rules::{self, Saving};
 use super::value::{Problem, Wanted, judge};
 
 /// What a row wants the fields to be.
@@ -32,6 +34,22 @@ pub(crate) struct Draft {
     pub(crate) errors: Vec<RowError>,
     /// Rows of the same object in the same request.
     pub(crate) together: usize,
+    /// What the request says about rules.
+    pub(crate) saving: Arc<Saving>,
+}
+
+impl Draft {
+    /// A row that changes nothing yet.
+    pub(crate) fn of(object: usize) -> Self {
+        Self {
+            object,
+            changes: Changes::new(),
+            id: None,
+            errors: Vec::new(),
+            together: 1,
+            saving: Arc::new(Saving::default()),
+        }
+    }
 }
 
 /// What an applied row was.
@@ -51,7 +69,7 @@ pub(crate) enum Undo {
 /// Reads a row. References by external id are resolved here, before any row of the request is written: a row cannot
 /// refer to what the same request creates. The error is about the whole request.
 pub(crate) fn read(org: &Org, object: usize, properties: &Properties<'_>, body: &str) -> Result<Draft, Refusal> {
-    let mut draft = Draft { object, changes: Changes::new(), id: None, errors: Vec::new(), together: 1 };
+    let mut draft = Draft::of(object);
     let kind = &org.objects[object];
     let mut linked: Vec<(&Field, &str, &RawValue)> = Vec::new();
     for (name, raw) in properties {
@@ -89,11 +107,7 @@ pub(crate) fn read(org: &Org, object: usize, properties: &Properties<'_>, body: 
     }
     for (field, relationship, raw) in linked {
         if properties.keys().any(|name| name.eq_ignore_ascii_case(&field.name)) {
-            let message = format!(
-                "cannot specify both an external ID reference {relationship} and a salesforce id, {}",
-                field.name
-            );
-            draft.errors.push(RowError::new("INVALID_FIELD", message));
+            draft.errors.push(parent_twice(relationship, field));
             continue;
         }
         match resolve(org, field, relationship, raw, body)? {
@@ -104,6 +118,13 @@ pub(crate) fn read(org: &Org, object: usize, properties: &Properties<'_>, body: 
         }
     }
     Ok(draft)
+}
+
+/// A row names a parent by a key and by its id.
+pub(crate) fn parent_twice(relationship: &str, field: &Field) -> RowError {
+    let message =
+        format!("cannot specify both an external ID reference {relationship} and a salesforce id, {}", field.name);
+    RowError::new("INVALID_FIELD", message)
 }
 
 /// A complaint of the JSON reader, with the place of the value.
@@ -158,14 +179,19 @@ fn resolve(
             return Ok(Err(RowError::new("INVALID_FIELD", message)));
         }
     };
-    Ok(match target.records.holders(key, &text).as_slice() {
+    Ok(holder(target, key, &text))
+}
+
+/// The id of the one record with this key value.
+pub(crate) fn holder(target: &Object, key: &Field, text: &str) -> Result<String, RowError> {
+    match target.records.holders(key, text).as_slice() {
         [one] => Ok(one.id.clone()),
         [] => Err(RowError::new(
             "INVALID_FIELD",
             format!("Foreign key external ID: {text} not found for field {} in entity {}", key.name, target.name),
         )),
         several => Err(ambiguous(key, several)),
-    })
+    }
 }
 
 fn ambiguous(key: &Field, holders: &[&Stored]) -> RowError {
@@ -210,6 +236,7 @@ pub(crate) fn target_of_id(org: &Org, object: usize, given: &str) -> Result<Targ
 /// Applies a row, or says everything that is wrong with it. Nothing has changed then.
 pub(crate) fn apply(org: &mut Org, draft: &Draft, target: &Target) -> Result<(Applied, Undo), Vec<RowError>> {
     check(org, draft, target)?;
+    check_rules(org, draft, target)?;
     let name = org.objects[draft.object].name.clone();
     if let Some(error) = org.row_fault(&name, &draft.changes, draft.together) {
         return Err(vec![error]);
@@ -237,11 +264,37 @@ pub(crate) fn apply(org: &mut Org, draft: &Draft, target: &Target) -> Result<(Ap
             None => row.values.remove(name),
         };
     }
+    if let Some(owner) = rules::owner(org, draft) {
+        row.values.insert(Arc::from("OwnerId"), owner);
+    }
     row.modified_ms = now_ms;
     row.writes += 1;
     let applied = Applied { id: row.id.clone(), created: matches!(target, Target::Create) };
     org.objects[draft.object].records.put(row);
     Ok((applied, undo))
+}
+
+/// What administrators have to say about the record as it would be saved.
+fn check_rules(org: &Org, draft: &Draft, target: &Target) -> Result<(), Vec<RowError>> {
+    if org.validation_rules.is_empty() && org.duplicate_rules.is_empty() {
+        return Ok(());
+    }
+    let before = match target {
+        Target::Create => None,
+        Target::Update(id) => org.objects[draft.object].records.by_id(id),
+    };
+    let mut values = before.map(|row| row.values.clone()).unwrap_or_default();
+    for (name, wanted) in &draft.changes {
+        match wanted {
+            Some(value) => values.insert(Arc::clone(name), value.clone()),
+            None => values.remove(name),
+        };
+    }
+    let refusals = rules::refusals(org, draft, &values);
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    rules::duplicates(org, draft, target, &values).map_or(Ok(()), |error| Err(vec![error]))
 }
 
 /// A record with what creation fills in.
@@ -286,6 +339,9 @@ fn check(org: &Org, draft: &Draft, target: &Target) -> Result<(), Vec<RowError>>
     if held.is_some_and(|row| row.values.get("IsConverted").is_some_and(|converted| converted == "true")) {
         return Err(vec![RowError::new("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")]);
     }
+    if held.is_some_and(|row| org.out_of_reach.contains(&row.id)) {
+        return Err(vec![out_of_reach()]);
+    }
     let changed: Vec<(&Field, &Wanted)> =
         draft.changes.iter().filter_map(|(name, wanted)| Some((object.field(name)?, wanted))).collect();
 
@@ -301,7 +357,7 @@ fn check(org: &Org, draft: &Draft, target: &Target) -> Result<(), Vec<RowError>>
             forbidden.join(", ")
         );
         let code = "INVALID_FIELD_FOR_INSERT_UPDATE";
-        return Err(vec![RowError { code: code.to_owned(), message, fields: forbidden }]);
+        return Err(vec![RowError { fields: forbidden, ..RowError::new(code, message) }]);
     }
 
     let missing: Vec<String> = object
@@ -317,12 +373,16 @@ fn check(org: &Org, draft: &Draft, target: &Target) -> Result<(), Vec<RowError>>
         .collect();
     if !missing.is_empty() {
         let message = format!("Required fields are missing: [{}]", missing.join(", "));
-        return Err(vec![RowError { code: "REQUIRED_FIELD_MISSING".to_owned(), message, fields: missing }]);
+        return Err(vec![RowError { fields: missing, ..RowError::new("REQUIRED_FIELD_MISSING", message) }]);
     }
 
     let references = changed.iter().filter(|(field, _)| field.kind == Kind::Reference);
     stop(references.filter_map(|(field, wanted)| points_nowhere(org, field, wanted.as_deref()?)).collect())?;
     stop(changed.iter().filter_map(|(field, wanted)| taken(draft, org, held, field, wanted.as_deref()?)).collect())
+}
+
+fn out_of_reach() -> RowError {
+    RowError::new("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id")
 }
 
 /// What is wrong with a reference of the right form.
@@ -337,6 +397,10 @@ fn points_nowhere(org: &Org, field: &Field, id: &str) -> Option<RowError> {
         Some(object) => match object.records.by_id(id) {
             None => Some(RowError::new("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id").on(&field.name)),
             Some(row) if row.deleted => Some(RowError::new("ENTITY_IS_DELETED", "entity is deleted").on(&field.name)),
+            Some(row) if org.out_of_reach.contains(&row.id) => {
+                let message = format!("insufficient access rights on cross-reference id: {id}");
+                Some(RowError::new("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", message))
+            }
             Some(_) => None,
         },
     }
@@ -377,11 +441,14 @@ pub(crate) fn delete(org: &mut Org, given: &str) -> Result<(String, Undo), RowEr
     let unknown = || RowError::new("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id");
     let object = org.object_of_id(&id).filter(|&object| org.objects[object].writable).ok_or_else(unknown)?;
     let now_ms = org.now_ms();
-    let records = &mut org.objects[object].records;
-    let before = records.by_id(&id).cloned().ok_or_else(unknown)?;
+    let before = org.objects[object].records.by_id(&id).cloned().ok_or_else(unknown)?;
     if before.deleted {
         return Err(RowError::new("ENTITY_IS_DELETED", "entity is deleted"));
     }
+    if org.out_of_reach.contains(&id) {
+        return Err(out_of_reach());
+    }
+    let records = &mut org.objects[object].records;
     let mut row = before.clone();
     (row.deleted, row.modified_ms) = (true, now_ms);
     row.writes += 1;

@@ -72,6 +72,51 @@ assert.equal(again[0].errors[0].statusCode, 'ENTITY_IS_DELETED')
 const last = await connection.sobject('Contact').create({ LastName: 'Last', Email: 'last@example.com' })
 assert.equal(last.success, true)
 
+// Bulk API 2.0: the client makes the job, uploads, closes, polls and reads all three results.
+connection.bulk2.pollInterval = 50
+connection.bulk2.pollTimeout = 30_000
+const loaded = await connection.bulk2.loadAndWaitForResults({
+  object: 'Contact',
+  operation: 'upsert',
+  externalIdFieldName: 'Ext__c',
+  input: [
+    { Ext__c: 'bulk-1', LastName: 'Quote "and", comma', Email: 'b1@example.com', 'Account.Ext__c': 'ENGINES' },
+    { Ext__c: 'bulk-2', LastName: 'Line\nbreak', Email: 'b2@example.com', 'Account.Ext__c': '' },
+    { Ext__c: 'bulk-3', LastName: 'Bad', Email: 'nobody', 'Account.Ext__c': '' },
+  ],
+})
+assert.deepEqual(loaded.successfulResults.map((row) => row.Ext__c).sort(), ['bulk-1', 'bulk-2'])
+assert.ok(loaded.successfulResults.every((row) => row.sf__Created === 'true' && row.sf__Id.startsWith('003')))
+assert.equal(loaded.failedResults.length, 1)
+assert.match(loaded.failedResults[0].sf__Error, /^INVALID_EMAIL_ADDRESS:.*:Email --$/)
+assert.equal(loaded.unprocessedRecords.length, 0)
+const dropped = await connection.bulk2.loadAndWaitForResults({
+  object: 'Contact',
+  operation: 'delete',
+  input: loaded.successfulResults.filter((row) => row.Ext__c === 'bulk-2').map((row) => ({ Id: row.sf__Id })),
+})
+assert.equal(dropped.successfulResults.length, 1)
+const aborted = connection.bulk2.createJob({ object: 'Contact', operation: 'insert' })
+await aborted.open()
+assert.equal((await aborted.check()).state, 'Open')
+await aborted.abort()
+await aborted.delete()
+
+// Composite: the second part refers to the first.
+const composed = await connection.requestPost('/composite', {
+  allOrNone: true,
+  compositeRequest: [
+    { method: 'POST', url: '/services/data/v66.0/sobjects/Account', referenceId: 'acme', body: { Name: 'Acme', Ext__c: 'acme' } },
+    {
+      method: 'PATCH',
+      url: '/services/data/v66.0/composite/sobjects/Contact/Ext__c',
+      referenceId: 'rows',
+      body: { records: [{ attributes: { type: 'Contact' }, Ext__c: 'bulk-1', AccountId: '@{acme.id}' }] },
+    },
+  ],
+})
+assert.deepEqual(composed.compositeResponse.map((part) => part.httpStatusCode), [201, 200])
+
 assert.ok(connection.limitInfo.apiUsage.limit === 1_000_000)
 const count = await connection.sobject('Contact').count({})
 console.log(JSON.stringify({ contacts: count, organization: user.organizationId }))

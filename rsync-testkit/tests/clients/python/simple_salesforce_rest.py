@@ -3,6 +3,8 @@
 Prints one JSON document on success; any difference from what the client should see ends the program.
 """
 
+import csv
+import io
 import json
 import os
 from urllib.parse import quote
@@ -114,6 +116,50 @@ except SalesforceMoreThanOneRecord as error:
     assert len(error.content) == 2, error.content
 for twin in twins:
     assert client.Contact.delete(twin) == 204
+
+# Bulk API 2.0: the client makes the job, uploads, closes and polls.
+bulk = client.bulk2.Contact
+rows = [
+    {"Ext__c": "bulk-1", "LastName": 'Quote "and", comma', "Email": "b1@example.com", "Title": ""},
+    {"Ext__c": "bulk-2", "LastName": "Bad", "Email": "nobody", "Title": ""},
+    {"Ext__c": "a-1", "LastName": "", "Email": "", "Title": "#N/A"},
+]
+outcome = bulk.upsert(records=rows, external_id_field="Ext__c", wait=1)[0]
+assert (outcome["numberRecordsTotal"], outcome["numberRecordsFailed"]) == (3, 1), outcome
+job = outcome["job_id"]
+assert "INVALID_EMAIL_ADDRESS:" in bulk.get_failed_records(job), bulk.get_failed_records(job)
+done = bulk.get_successful_records(job)
+# The client puts the columns in any order.
+table = list(csv.DictReader(io.StringIO(done)))
+assert sorted((row["Ext__c"], row["sf__Created"]) for row in table) == [("a-1", "false"), ("bulk-1", "true")], done
+assert len(bulk.get_unprocessed_records(job).splitlines()) == 1
+assert client.Contact.get(ada)["Title"] is None
+first = client.Contact.get_by_custom_id("Ext__c", "bulk-1")["Id"]
+outcome = bulk.delete(records=[{"Id": first}], wait=1)[0]
+assert outcome["numberRecordsFailed"] == 0, outcome
+
+composed = client.restful(
+    "composite",
+    method="POST",
+    json={
+        "allOrNone": True,
+        "compositeRequest": [
+            {
+                "method": "POST",
+                "url": "/services/data/v66.0/sobjects/Account",
+                "referenceId": "acme",
+                "body": {"Name": "Acme"},
+            },
+            {
+                "method": "PATCH",
+                "url": f"/services/data/v66.0/sobjects/Contact/{ada}",
+                "referenceId": "ada",
+                "body": {"AccountId": "@{acme.id}"},
+            },
+        ],
+    },
+)
+assert [part["httpStatusCode"] for part in composed["compositeResponse"]] == [201, 204], composed
 
 by_secret = Salesforce(
     session_id=client.session_id, instance_url=BASE, version="60.0", session=session()

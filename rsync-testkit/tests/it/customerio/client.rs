@@ -72,3 +72,27 @@ fn official_python_client() {
     assert_eq!(said, json!({ "rejected": [1] }));
     assert_stored(&sim);
 }
+
+#[test]
+fn official_node_client_fills_segments_and_reads_the_app_api() {
+    let sim = simulator();
+    let said = report(&sim, "customerio_segments.mjs", &mut node("customerio_segments.mjs"));
+    assert_eq!(said, json!({ "segment": 1 }));
+    assert_eq!(sim.segment("by hand").expect("made").ids, ["a", "c"]);
+    assert_eq!(sim.stats().unauthenticated_answers, 0);
+}
+
+#[test]
+fn official_python_client_batches_objects_devices_and_events() {
+    let sim = simulator();
+    let said = report(&sim, "customerio_objects.py", &mut python("customerio_objects.py"));
+    assert_eq!(said, json!({ "rejected": ["identifiers.object_type_id", "action"] }));
+    assert_eq!(sim.objects().into_iter().map(|object| object.object_id).collect::<Vec<_>>(), ["acme"]);
+    let a = sim.person_by_id("a").expect("stored");
+    assert_eq!(a.relationships[0].attributes["role"], "admin");
+    assert!(a.devices.is_empty());
+    let mut kinds: Vec<&str> = a.events.iter().map(|event| event.kind.as_str()).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["event", "page", "screen"], "the repeated event id is dropped");
+    assert!(sim.person_by_id("blocked").is_none(), "who is suppressed is ignored without a word");
+}

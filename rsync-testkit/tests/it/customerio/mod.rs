@@ -2,6 +2,7 @@
 
 mod account;
 mod app;
+mod app_reads;
 mod attributes;
 mod batch;
 mod client;
@@ -12,5 +13,6 @@ mod objects;
 mod people;
 mod program;
 mod recorded;
+mod segments;
 mod state;
 mod v1;

@@ -140,6 +140,45 @@ async fn refresh_tokens_give_access_tokens_that_expire() {
 }
 
 #[tokio::test]
+async fn oauth_connections_end_in_three_ways() {
+    let client = OauthClientSeed {
+        client_id: "id".to_owned(),
+        client_secret: "secret".to_owned(),
+        refresh_token: "refresh".to_owned(),
+        scopes: vec!["crm.objects.contacts.read".to_owned()],
+    };
+    let seed = Seed { oauth_clients: vec![client], ..Seed::default() };
+    let sim = roomy().with_seed(seed).start().await.expect("the simulator starts");
+    let refresh = async || {
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("client_id", "id"),
+            ("client_secret", "secret"),
+            ("refresh_token", "refresh"),
+        ];
+        let request = reqwest::Client::new().post(format!("{}/oauth/v1/token", sim.base_url())).form(&form);
+        let response = request.send().await.expect("an answer");
+        (response.status().as_u16(), response.json::<Value>().await.expect("JSON"))
+    };
+    let contacts =
+        async |token: &Value| Http::to(&sim).with_token(token.as_str()).get("/crm/v3/objects/contacts").await.status;
+    let first = refresh().await.1["access_token"].clone();
+    assert_eq!(contacts(&first).await, 200);
+    sim.expire_access_tokens();
+    assert_eq!(contacts(&first).await, 401);
+    assert_eq!(Http::to(&sim).get("/crm/v3/objects/contacts").await.status, 200, "private apps do not expire");
+    let second = refresh().await.1["access_token"].clone();
+    sim.revoke_refresh_token("id");
+    let (status, body) = refresh().await;
+    assert_eq!((status, &body["status"], &body["error"]), (400, &json!("BAD_REFRESH_TOKEN"), &json!("invalid_grant")));
+    assert_eq!(contacts(&second).await, 200, "an access token outlives its refresh token");
+    sim.uninstall_app("id");
+    let (status, body) = refresh().await;
+    assert_eq!((status, &body["status"], &body["error"]), (400, &json!("BAD_HUB"), &json!("access_denied")));
+    assert_eq!(contacts(&second).await, 401);
+}
+
+#[tokio::test]
 async fn account_and_token_descriptions() {
     let sim = roomy().start().await.expect("the simulator starts");
     let http = Http::to(&sim);

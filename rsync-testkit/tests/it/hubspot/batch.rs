@@ -317,11 +317,11 @@ async fn outcomes_of_batch_writes() {
             added: 0,
         },
         Case {
-            name: "associations are refused rather than dropped",
+            name: "associations without a type are refused",
             path: CREATE,
             body: json!({ "inputs": [{ "properties": {}, "associations": [{ "to": { "id": "1" }, "types": [] }] }] }),
-            status: 501,
-            parts: vec![],
+            status: 400,
+            parts: vec![("/category", json!("VALIDATION_ERROR"))],
             added: 0,
         },
     ] {

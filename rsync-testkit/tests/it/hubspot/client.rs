@@ -1,6 +1,6 @@
 //! HubSpot's official clients against the simulator.
 
-use rsync_testkit::sim::hubspot::{HubSpotSim, RateLimits};
+use rsync_testkit::sim::hubspot::{HubSpotSim, RateLimits, SubscriptionStatus};
 use serde_json::{Value, json};
 
 use super::harness::prompt;
@@ -39,6 +39,35 @@ fn official_node_client() {
         sim.record_by("contacts", "plan", "paid").map(|bob| bob.properties["email"].clone()),
         Some("bob@example.com".into())
     );
+}
+
+/// What both scripts for relations leave behind.
+fn assert_related(sim: &HubSpotSim, said: &Value) {
+    let survivor = said["survivor"].as_str().expect("an id");
+    let companies = sim.records("companies");
+    let related = sim.associations("contacts", survivor, "companies");
+    assert!(related.iter().all(|association| association.to_id == companies[0].id) && !related.is_empty());
+    let list = sim.list("Churn risk").expect("made");
+    assert_eq!((list.id.as_str(), list.members), (said["list"].as_str().expect("an id"), vec![survivor.to_owned()]));
+    assert!(sim.record_by("contacts", "email", "bob@example.com").is_none(), "erased");
+    let stats = sim.stats();
+    assert_eq!((stats.rows_merged, stats.rows_erased), (1, 1));
+}
+
+#[test]
+fn official_node_client_relates_lists_merges_and_erases() {
+    let sim = simulator();
+    let said = report(&sim, "hubspot_relations.mjs", &mut node("hubspot_relations.mjs"));
+    assert_related(&sim, &said);
+    assert_eq!(sim.subscription_status("ada@example.com", 101), SubscriptionStatus::Subscribed);
+    assert_eq!(sim.records("p4511_boat").len(), 1);
+}
+
+#[test]
+fn official_python_client_relates_lists_merges_and_erases() {
+    let sim = simulator();
+    let said = report(&sim, "hubspot_relations.py", &mut python("hubspot_relations.py"));
+    assert_related(&sim, &said);
 }
 
 #[test]

@@ -71,6 +71,10 @@ impl Http {
         self.send(Method::PATCH, path, Some(body.to_string())).await.expect("the simulator answers")
     }
 
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Reply {
+        self.send(Method::PUT, path, Some(body.to_string())).await.expect("the simulator answers")
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Reply {
         self.send(Method::DELETE, path, None).await.expect("the simulator answers")
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rsync_core::memory::ManualClock;
-use rsync_testkit::sim::hubspot::{Quirks, RateLimits, Seed, Tier, TokenSeed, all_scopes};
+use rsync_testkit::sim::hubspot::{Quirks, RateLimits, SearchPolicyName, Seed, Tier, TokenSeed, all_scopes};
 use serde_json::{Value, json};
 
 use super::harness::{Http, assert_parts, prompt, roomy};
@@ -103,4 +103,14 @@ async fn five_searches_a_second() {
     clock.advance(Duration::from_secs(1));
     assert_eq!(http.post(SEARCH, &json!({})).await.status, 200);
     assert_eq!(sim.stats().search_requests, 7);
+}
+
+#[tokio::test]
+async fn a_refused_search_may_name_its_policy() {
+    let quirks = Quirks { search_policy_name: SearchPolicyName::Secondly, ..prompt() };
+    let limits = RateLimits::Explicit { per_ten_seconds: None, per_day: None, search_per_second: Some(0) };
+    let sim = roomy().with_quirks(quirks).with_rate_limits(limits).start().await.expect("the simulator starts");
+    let refused = Http::to(&sim).post(SEARCH, &json!({})).await;
+    assert_eq!(refused.status, 429);
+    assert_parts("secondly", &refused.json(), &[("/policyName", json!("SECONDLY"))]);
 }

@@ -27,7 +27,18 @@ fn help_and_refusals_name_the_fix() {
     let help = run(&["--help"]);
     assert!(help.status.success());
     let help = String::from_utf8(help.stdout).expect("text");
-    for part in ["hubspot", "--port", "--seed", "--faults", "--quirks", "--tls", "--ca-out", "/_sim/records/{object}"] {
+    for part in [
+        "hubspot",
+        "--tier",
+        "--region",
+        "--port",
+        "--seed",
+        "--faults",
+        "--quirks",
+        "--tls",
+        "--ca-out",
+        "/_sim/records/{object}",
+    ] {
         assert!(help.contains(part), "{part} missing in: {help}");
     }
     assert_eq!(run(&["hubspot", "--help"]).stdout, help.as_bytes());
@@ -48,6 +59,12 @@ fn help_and_refusals_name_the_fix() {
         (vec!["hubspot", "--prot", "1"], vec!["--prot", "--help"]),
         (vec!["hubspot", "--port"], vec!["--port", "value"]),
         (vec!["hubspot", "--port", "70000"], vec!["--port", "70000", "65535"]),
+        (vec!["hubspot", "--tier", "gold"], vec!["--tier", "gold", "enterprise"]),
+        (vec!["hubspot", "--tier", "starter", "--unlimited"], vec!["--tier", "--unlimited"]),
+        (vec!["hubspot", "--region", "eu"], vec!["--region", "no regions"]),
+        (vec!["customerio", "--tier", "starter"], vec!["--tier", "no tiers"]),
+        (vec!["customerio", "--host-region", "asia"], vec!["--host-region", "asia"]),
+        (vec!["salesforce", "--region", "eu"], vec!["--region", "no regions"]),
         (vec!["hubspot", "--tls"], vec!["--ca-out"]),
         (vec!["hubspot", "--ca-out", "x.pem"], vec!["--tls"]),
         (vec!["hubspot", "--seed", "/no/such/file"], vec!["--seed", "/no/such/file"]),

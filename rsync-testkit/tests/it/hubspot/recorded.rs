@@ -147,7 +147,7 @@ async fn property_definitions() {
     };
     let sim = roomy().start().await.expect("the simulator starts");
     let http = Http::to(&sim);
-    let own = |name: &str, kind: &str, field_type: &str, options: Value| json!({ "name": name, "label": name, "type": kind, "fieldType": field_type, "groupName": "g", "options": options });
+    let own = |name: &str, kind: &str, field_type: &str, options: Value| json!({ "name": name, "label": name, "type": kind, "fieldType": field_type, "groupName": "integrationcreatedproperties", "options": options });
     let option = json!({ "label": "art", "value": "art", "description": "art", "displayOrder": 1, "hidden": false });
     let inputs = json!([
         own("age__c", "number", "number", json!([])),
@@ -171,4 +171,32 @@ async fn property_definitions() {
     ] {
         assert_same_keys(recorded_name, &of(&listed, recorded_name), &of(&ours, our_name));
     }
+}
+
+#[tokio::test]
+async fn associations() {
+    let (Some(created), Some(partial)) =
+        (recorded("associations-v4-ok.json"), recorded("associations-v4-err-207.json"))
+    else {
+        return;
+    };
+    let sim = roomy()
+        .with_record("contacts", [("email", "ada@example.com")])
+        .with_record("companies", [("name", "A")])
+        .start()
+        .await
+        .expect("the simulator starts");
+    let http = Http::to(&sim);
+    let id = "171591000001";
+    let pair = |from: &str, to: &str, kind: u32| json!({ "from": { "id": from }, "to": { "id": to }, "types": [{ "associationCategory": "HUBSPOT_DEFINED", "associationTypeId": kind }] });
+    let ours = http
+        .post("/crm/v4/associations/contacts/companies/batch/create", &json!({ "inputs": [pair(id, id, 279)] }))
+        .await;
+    assert_eq!(ours.status, 201, "{}", ours.text);
+    assert_same_keys("associations", &created, &ours.json());
+    let inputs = json!({ "inputs": [pair("unknown_id", id, 449), pair(id, id, 449)] });
+    let ours = http.post("/crm/v4/associations/contacts/contacts/batch/create", &inputs).await;
+    assert_eq!(ours.status, 207, "{}", ours.text);
+    assert_same_keys("associations, none made", &partial, &ours.json());
+    assert_eq!(ours.json()["errors"][0]["message"], "unknown_id is not a valid ID");
 }

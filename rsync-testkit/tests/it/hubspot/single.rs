@@ -64,9 +64,9 @@ async fn single_requests_are_refused_with_the_services_words() {
         ("/crm/v3/objects/butterflies/1", 400, "Unable to infer object type from: butterflies", Value::Null),
         ("/crm/v3/objects/contacts/%ff", 404, "resource not found", Value::Null),
         (
-            "/crm/v3/objects/contacts/171591000001?associations=companies",
+            "/crm/v3/objects/contacts?associations=companies",
             501,
-            "The simulator keeps no associations; leave them out of the request",
+            "The simulator keeps no associations in lists of records; leave them out of the request",
             Value::Null,
         ),
         ("/crm/v3/nothing/here", 404, "resource not found", Value::Null),

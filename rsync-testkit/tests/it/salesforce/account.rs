@@ -63,7 +63,7 @@ async fn refusals_before_any_endpoint() {
         (Method::GET, "/nothing", &json[..], None, 404, "NOT_FOUND"),
         (Method::GET, "/sobjects/Contact/a/b/c", &json, None, 404, "NOT_FOUND"),
         (Method::GET, "/services/apexrest/x", &json, None, 404, "NOT_FOUND"),
-        (Method::POST, "/composite", &json, object.clone(), 404, "NOT_FOUND"),
+        (Method::POST, "/composite/graph", &json, object.clone(), 404, "NOT_FOUND"),
         (Method::PUT, "/composite/sobjects", &json, object.clone(), 405, "METHOD_NOT_ALLOWED"),
         (Method::DELETE, "/composite/sobjects/Contact/Ext__c", &json, None, 405, "METHOD_NOT_ALLOWED"),
         (Method::POST, "/sobjects/Contact", &text, object.clone(), 415, "UNSUPPORTED_MEDIA_TYPE"),

@@ -24,12 +24,19 @@ fn jsforce() {
             ("SIM_CLIENT_SECRET", &sim.client_secret()),
         ],
     );
-    assert_eq!(said, json!({ "contacts": 252, "organization": sim.organization_id() }));
+    assert_eq!(said, json!({ "contacts": 253, "organization": sim.organization_id() }));
     let ada = sim.record_by("Contact", "Ext__c", "ada").expect("stored");
     assert_eq!((&*ada.fields["FirstName"], &*ada.fields["Email"]), ("Augusta", "ada@example.com"));
     assert_eq!(ada.fields["AccountId"], sim.record_by("Account", "Ext__c", "engines").expect("stored").id);
     assert_eq!(sim.record_by("Contact", "Ext__c", "row-249").expect("stored").fields["LastName"], "Row 249");
-    assert_eq!(sim.stats().unknown_requests, 0);
+    let bulk = sim.record_by("Contact", "Ext__c", "bulk-1").expect("loaded");
+    assert_eq!(bulk.fields["LastName"], "Quote \"and\", comma");
+    assert_eq!(bulk.fields["AccountId"], sim.record_by("Account", "Ext__c", "acme").expect("composed").id);
+    let jobs: Vec<_> =
+        sim.jobs().into_iter().map(|job| (job.operation, job.state, job.succeeded, job.failed)).collect();
+    let done = "JobComplete".to_owned();
+    assert_eq!(jobs, [("upsert".to_owned(), done.clone(), 2, 1), ("delete".to_owned(), done, 1, 0)]);
+    assert_eq!((sim.stats().unknown_requests, sim.stats().composite_requests), (0, 1));
 }
 
 #[test]
@@ -55,5 +62,10 @@ fn simple_salesforce() {
     assert_eq!(said, json!({ "contacts": 2 }));
     assert_eq!(emails(&sim), ["ada@example.com", "bob@example.com"]);
     assert_eq!(sim.record_by("Contact", "Ext__c", "b/2?").expect("stored").fields["LastName"], "Babbage");
+    let ada = sim.record_by("Contact", "Ext__c", "A-1").or_else(|| sim.record_by("Contact", "Ext__c", "a-1"));
+    let acme = sim.record_by("Account", "Name", "Acme").expect("composed").id;
+    assert_eq!(ada.expect("stored").fields["AccountId"], acme);
+    let jobs: Vec<_> = sim.jobs().into_iter().map(|job| (job.operation, job.succeeded, job.failed)).collect();
+    assert_eq!(jobs, [("upsert".to_owned(), 2, 1), ("delete".to_owned(), 1, 0)]);
     assert_eq!((sim.stats().unknown_requests, sim.stats().unauthenticated_answers), (0, 1));
 }

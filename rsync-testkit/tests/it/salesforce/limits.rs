@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rsync_core::memory::ManualClock;
 use rsync_testkit::sim::fault::{FaultAction, FaultPlan, FaultRule};
-use rsync_testkit::sim::salesforce::{Quirks, RowLocks, SalesforceSim, Seed};
+use rsync_testkit::sim::salesforce::{Quirks, RowLocks, SalesforceSim, Seed, SessionRefusal};
 use serde_json::{Value, json};
 
 use super::harness::{Http, contact, org, typed};
@@ -141,4 +141,32 @@ async fn single_records_are_locked_too() {
     let (single, collection) = tokio::join!(http.patch(&by_id, &fields), http.patch("/composite/sobjects", &row));
     let refused = usize::from(single.code() == "UNABLE_TO_LOCK_ROW") + locked(&[collection.json()]);
     assert_eq!(refused, 1, "{} {}", single.text, collection.text);
+}
+
+#[tokio::test]
+async fn sessions_end_in_the_middle_of_a_run() {
+    let sim = org().start().await.expect("the simulator starts");
+    let http = Http::to(&sim);
+    sim.expire_tokens_after(3);
+    let mut statuses = Vec::new();
+    for i in 0..5 {
+        statuses.push(http.upsert(&[(&format!("k{i}"), json!({}))]).await.status);
+    }
+    assert_eq!(statuses, [200, 200, 200, 401, 401]);
+    assert_eq!(sim.records("Contact").len(), 3, "what is refused is not carried out");
+    let again = http.with_token(Some(&sim.start_session()));
+    assert_eq!(again.upsert(&[("k3", json!({}))]).await.status, 200);
+    assert_eq!(sim.stats().unauthenticated_answers, 2);
+}
+
+#[tokio::test]
+async fn a_policy_looks_like_an_expired_session_but_no_new_one_helps() {
+    let quirks = Quirks { session_refusal: SessionRefusal::Policy, ..Quirks::default() };
+    let sim = org().with_quirks(quirks).start().await.expect("the simulator starts");
+    for _ in 0..2 {
+        let refused = Http::to(&sim).get("/limits").await;
+        let message = "This session is not valid for use with the REST API";
+        assert_eq!((refused.status, refused.json()[0]["message"].clone()), (401, json!(message)));
+        assert_eq!(refused.code(), "INVALID_SESSION_ID");
+    }
 }

@@ -225,3 +225,25 @@ async fn headers_that_name_no_session() {
         assert_eq!((reply.status, reply.code().as_str()), (status, code), "{header:?}");
     }
 }
+
+#[tokio::test]
+async fn the_instance_may_move_or_be_a_lie() {
+    let sim = org().start().await.expect("the simulator starts");
+    let http = Http::to(&sim);
+    let (id, secret) = (sim.client_id(), sim.client_secret());
+    let form = [("grant_type", "client_credentials"), ("client_id", &*id), ("client_secret", &*secret)];
+    for said in [
+        "https://moved.my.salesforce.com",
+        "https://moved.my.salesforce.com/",
+        "http://127.0.0.1:1",
+        "https://user:secret@evil.example",
+        "https://login.salesforce.com.evil.example",
+        "javascript:alert(1)",
+        "",
+    ] {
+        sim.set_instance_url(Some(said));
+        assert_eq!(http.token(&form, &[]).await.json()["instance_url"], json!(said));
+    }
+    sim.set_instance_url(None);
+    assert_eq!(http.token(&form, &[]).await.json()["instance_url"], json!(sim.base_url()));
+}

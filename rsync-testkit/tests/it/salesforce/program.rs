@@ -31,6 +31,9 @@ fn refusals_name_the_fix() {
         (vec!["salesforce", "--port", "0", "--key-out", "/no/such/folder/key.pem"], vec!["--key-out", "writable"]),
         (vec!["salesforce", "--seed", seed], vec!["--seed", "objects[0].name"]),
         (vec!["hubspot", "--key-out", "key.pem"], vec!["--key-out", "leave it out"]),
+        (vec!["customerio", "--bulk-queue", "1"], vec!["--bulk-queue", "only salesforce"]),
+        (vec!["salesforce", "--bulk-chunk", "soon"], vec!["--bulk-chunk", "whole number"]),
+        (vec!["salesforce", "--api-limit"], vec!["--api-limit", "value"]),
     ] {
         let output = Command::new(PROGRAM).args(&arguments).output().expect("the program starts");
         assert!(!output.status.success(), "{arguments:?}");
@@ -48,7 +51,18 @@ async fn its_key_signs_in() {
     let text = json!({ "username": "ada@example.com", "records": { "Account": [{ "Name": "Acme" }] } });
     std::fs::write(&seed, text.to_string()).expect("written");
     let mut child = Command::new(PROGRAM)
-        .args(["salesforce", "--port", "0", "--unlimited"])
+        .args([
+            "salesforce",
+            "--port",
+            "0",
+            "--unlimited",
+            "--api-limit",
+            "5",
+            "--bulk-queue",
+            "0",
+            "--bulk-chunk",
+            "0",
+        ])
         .arg("--seed")
         .arg(&seed)
         .arg("--key-out")
@@ -88,4 +102,21 @@ async fn its_key_signs_in() {
     let token = token["access_token"].as_str().expect("a token");
     let found: Value = client.get(url).bearer_auth(token).send().await.expect("an answer").json().await.expect("JSON");
     assert_eq!(found["records"][0]["Name"], "Acme");
+
+    let jobs = format!("{base}/services/data/v66.0/jobs/ingest");
+    let job = json!({ "object": "Account", "operation": "insert" });
+    let made = client.post(&jobs).bearer_auth(token).json(&job).send().await.expect("an answer");
+    let made: Value = made.json().await.expect("JSON");
+    let job = format!("{jobs}/{}", made["id"].as_str().expect("an id"));
+    let file = client.put(format!("{job}/batches")).bearer_auth(token).header("content-type", "text/csv");
+    assert_eq!(file.body("Name\nNew\n").send().await.expect("an answer").status(), 201);
+    let close = json!({ "state": "UploadComplete" });
+    assert_eq!(client.patch(&job).bearer_auth(token).json(&close).send().await.expect("an answer").status(), 200);
+    let listed: Value =
+        client.get(format!("{base}/_sim/jobs")).send().await.expect("an answer").json().await.expect("JSON");
+    assert_eq!(listed["jobs"][0]["state"], "JobComplete", "it takes no time if it is told to take none");
+    for status in [200, 403] {
+        let answer = client.get(&job).bearer_auth(token).send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "five calls are all there are");
+    }
 }

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use rsync_testkit::adapter::shared_data;
-use rsync_testkit::sim::salesforce::SalesforceSim;
+use rsync_testkit::sim::salesforce::{BulkSettings, FieldSeed, JobFault, JobTrouble, SalesforceSim};
 use serde_json::{Value, json};
 
 use super::harness::{Http, org};
+use super::jobs::{Bulk, patient};
 
 /// A recorded body, if the recordings are there.
 fn recorded(folder: &str, name: &str) -> Option<Value> {
@@ -162,6 +163,73 @@ async fn query_answers() {
         .expect("added");
     let ours = http.query("SELECT Id, Name, AccountId, Amount, StageName FROM Opportunity").await;
     assert_same_keys("read", &read, &ours.json());
+}
+
+#[tokio::test]
+async fn job_answers() {
+    let names = [
+        "bulk__write__launch-job-opportunity.json",
+        "bulk__write__update-job-opportunity.json",
+        "bulk__info__in-progress.json",
+        "bulk__info__success.json",
+        "bulk__info__partial-failure.json",
+        "bulk__info__complete-failure.json",
+        "bulk__delete__launch-job-opportunity.json",
+        "bulk__delete__update-job-opportunity.json",
+    ];
+    let Some(bodies) = names.map(|name| recorded("salesforce", name)).into_iter().collect::<Option<Vec<_>>>() else {
+        return;
+    };
+    let settings = BulkSettings { queue_ms: 1_000, chunk_ms: 1_000, ..BulkSettings::default() };
+    let seed = patient(settings);
+    let bulk =
+        Bulk::start(org().with_seed(seed).with_field("Opportunity", FieldSeed::external_id("external_id__c"))).await;
+    let jobs = "/services/data/v60.0/jobs/ingest";
+    let check = |i: usize, ours: &Value| {
+        assert_same_keys(names[i], &bodies[i], ours);
+        for name in ["state", "operation", "object", "apiVersion", "concurrencyMode", "contentType", "errorMessage"] {
+            assert_eq!(bodies[i][name], ours[name], "{}: {name}", names[i]);
+        }
+    };
+    let make = async |operation: &str, csv: &str, first: usize| {
+        let mut job = json!({ "object": "Opportunity", "operation": operation });
+        if operation == "upsert" {
+            job["externalIdFieldName"] = json!("external_id__c");
+        }
+        let created = bulk.http.post(jobs, &job).await.json();
+        check(first, &created);
+        let id = created["id"].as_str().expect("an id").to_owned();
+        assert_eq!(bulk.upload(&id, csv).await.status, 201);
+        let closed = bulk.http.patch(&format!("{jobs}/{id}"), &json!({ "state": "UploadComplete" })).await.json();
+        check(first + 1, &closed);
+        id
+    };
+    let info = async |id: &str| bulk.http.get(&format!("{jobs}/{id}")).await.json();
+    let header = "Name,StageName,external_id__c,CloseDate\n";
+    let row = |i: usize| format!("O{i},GENERATED,external-id-{i},2024-01-01\n");
+
+    bulk.sim.fail_jobs(JobFault::new(JobTrouble::Stuck { after_rows: 2 }).times(1));
+    let id = make("upsert", &format!("{header}{}{}{}", row(1), row(2), row(3)), 0).await;
+    bulk.clock.advance(std::time::Duration::from_secs(60));
+    check(2, &info(&id).await);
+
+    let id = make("upsert", &format!("{header}{}", row(4)), 0).await;
+    bulk.clock.advance(std::time::Duration::from_secs(60));
+    check(3, &info(&id).await);
+
+    let bad = "Noemi Miller,GENERATED,external-id-3,2003-04-987654321987654321\n";
+    let id = make("upsert", &format!("{header}{}{bad}", row(5)), 0).await;
+    bulk.clock.advance(std::time::Duration::from_secs(60));
+    check(4, &info(&id).await);
+    let failed = bulk.http.get(&format!("{jobs}/{id}/failedResults")).await.text;
+    let folder = shared_data("wire/salesforce").expect("it was there a moment ago");
+    let csv = std::fs::read_to_string(folder.join("bulk__info__partial-failure.csv")).expect("it is there");
+    assert_eq!(failed.trim_end(), csv.trim_end(), "to the last quotation mark");
+
+    let id = make("upsert", "Name,StageName_invalid_field_on_purpose,external_id__c\na,b,c\n", 0).await;
+    bulk.clock.advance(std::time::Duration::from_secs(60));
+    check(5, &info(&id).await);
+    make("delete", "Id\n006ak0000000001AAA\n", 6).await;
 }
 
 #[tokio::test]

@@ -1,10 +1,17 @@
-//! The App API, as far as it reads people.
+//! The App API: reads of people, segments, activities, exports.
 
+pub(crate) mod exports;
+pub(crate) mod metadata;
+pub(crate) mod person;
+pub(crate) mod segments;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::activity::ulid;
 use super::identifier::{KeyKind, PersonKey, identifier_text};
-use super::people::StoredPerson;
+use super::people::{Serial, StoredPerson};
 use super::reply::{Answer, Reply};
 use super::workspace::{Call, Workspace};
 
@@ -15,7 +22,7 @@ const MAX_IDS: usize = 100;
 pub(crate) fn by_email(workspace: &mut Workspace, call: &Call) -> Answer {
     workspace.apply_due();
     let Some(email) = call.parameter("email").filter(|email| !email.is_empty()) else {
-        return Err(Reply::app_error(400, "bad request"));
+        return Err(bad_request());
     };
     let wanted = PersonKey::new(KeyKind::Email, email);
     // Where email identifies people there is one at most; elsewhere it is an attribute that several may have.
@@ -36,18 +43,13 @@ pub(crate) fn attributes_of_one(workspace: &mut Workspace, call: &Call) -> Answe
     let kind = id_type(workspace, call)?;
     match find(workspace, kind, call.part("identifier")) {
         Some(person) => Ok(Reply::app(200, &customer(person))),
-        None => {
-            let now_ms = workspace.now_ms();
-            let reference = ulid(now_ms, &mut workspace.rng);
-            Err(Reply::app_error(404, &format!("not found (reference {reference})")))
-        }
+        None => Err(not_found(workspace)),
     }
 }
 
 pub(crate) fn attributes_of_many(workspace: &mut Workspace, call: &Call) -> Answer {
     workspace.apply_due();
     let kind = id_type(workspace, call)?;
-    let bad_request = || Reply::app_error(400, "bad request");
     let body: Value = serde_json::from_slice(&call.body).map_err(|_| bad_request())?;
     let ids = body.get("ids").and_then(Value::as_array).filter(|ids| (1..=MAX_IDS).contains(&ids.len()));
     let ids = ids.ok_or_else(bad_request)?;
@@ -60,12 +62,54 @@ pub(crate) fn attributes_of_many(workspace: &mut Workspace, call: &Call) -> Answ
 /// What `id_type` says that the identifiers are.
 fn id_type(workspace: &Workspace, call: &Call) -> Result<KeyKind, Reply> {
     let kind = call.parameter("id_type").map_or(Some(KeyKind::Id), KeyKind::named);
-    kind.filter(|kind| workspace.identities.identifies(*kind)).ok_or_else(|| Reply::app_error(400, "bad request"))
+    kind.filter(|kind| workspace.identities.identifies(*kind)).ok_or_else(bad_request)
+}
+
+fn bad_request() -> Reply {
+    Reply::app_error(400, "bad request")
+}
+
+fn not_found(workspace: &mut Workspace) -> Reply {
+    let now_ms = workspace.now_ms();
+    let reference = ulid(now_ms, &mut workspace.rng);
+    Reply::app_error(404, &format!("not found (reference {reference})"))
+}
+
+/// One page of what was found, and where the next begins: nothing at the end. `place` orders what was found.
+fn page_of<T>(
+    call: &Call,
+    found: Vec<T>,
+    place: impl Fn(&T) -> u64,
+    default: usize,
+    max: usize,
+) -> Result<(Vec<T>, String), Reply> {
+    let limit = match call.parameter("limit").map(str::parse::<usize>) {
+        None => default,
+        Some(Ok(limit)) if (1..=max).contains(&limit) => limit,
+        Some(_) => return Err(bad_request()),
+    };
+    let first = match call.parameter("start").filter(|start| !start.is_empty()) {
+        None => 0,
+        Some(start) => cursor(start).ok_or_else(bad_request)?,
+    };
+    let mut rest = found.into_iter().filter(|item| place(item) >= first);
+    let page: Vec<T> = rest.by_ref().take(limit).collect();
+    let next = rest.next().map(|item| STANDARD.encode(format!("0:{}", place(&item)))).unwrap_or_default();
+    Ok((page, next))
+}
+
+fn cursor(text: &str) -> Option<u64> {
+    let bytes = STANDARD.decode(text).ok()?;
+    String::from_utf8(bytes).ok()?.strip_prefix("0:")?.parse().ok()
 }
 
 fn find<'a>(workspace: &'a Workspace, kind: KeyKind, value: &str) -> Option<&'a StoredPerson> {
+    serial_of(workspace, kind, value).and_then(|serial| workspace.people.get(serial))
+}
+
+fn serial_of(workspace: &Workspace, kind: KeyKind, value: &str) -> Option<Serial> {
     let value = if kind == KeyKind::CioId { value.strip_prefix("cio_").unwrap_or(value) } else { value };
-    workspace.people.find(&PersonKey::new(kind, value)).and_then(|serial| workspace.people.get(serial))
+    workspace.people.find(&PersonKey::new(kind, value))
 }
 
 fn identifiers(person: &StoredPerson) -> Value {
