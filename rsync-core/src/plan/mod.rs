@@ -78,7 +78,7 @@ pub struct Plan {
     pub(crate) enforced: Vec<Enforced>,
     /// What this run does because it is the first; [`InitialLoad::Send`] for any other.
     pub(crate) initial: InitialLoad,
-    pub(crate) found: Found,
+    pub(crate) found: Box<Found>,
     pub(crate) cost: CostEstimate,
     /// Look-ups that were made for the plan.
     pub(crate) preflight_reads: u64,
@@ -87,7 +87,7 @@ pub struct Plan {
     pub(crate) blast_radius: BlastRadius,
     pub(crate) definition: Definition,
     pub(crate) binding: Binding,
-    pub(crate) known: Acknowledged,
+    pub(crate) known: Box<Acknowledged>,
     pub(crate) session: Arc<dyn StateSession>,
 }
 

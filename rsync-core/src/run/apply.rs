@@ -64,7 +64,8 @@ async fn apply_run(pipeline: &Pipeline, plan: Plan) -> Result<Report, Failure> {
         written: 0,
         plan: plan.hash(),
     };
-    let Plan { found, mut known, session, binding, fields, definition, enforced, initial, .. } = plan;
+    let Plan { found, known, session, binding, fields, definition, enforced, initial, .. } = plan;
+    let (found, mut known) = (*found, *known);
     let names: Vec<FieldName> = fields.iter().map(|field| field.name.clone()).collect();
     let mut journal = Journal::begin(session, &known, &binding, &names, &record).await?;
     report.state_mark = Some(journal.mark());

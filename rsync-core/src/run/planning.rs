@@ -122,7 +122,7 @@ impl Pipeline {
                 fields,
                 enforced,
                 initial,
-                found,
+                found: Box::new(found),
                 cost,
                 preflight_reads,
                 guards,
@@ -130,7 +130,7 @@ impl Pipeline {
                 blast_radius,
                 definition,
                 binding,
-                known,
+                known: Box::new(known),
                 session,
             })
         }
