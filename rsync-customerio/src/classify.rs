@@ -82,6 +82,20 @@ pub(crate) fn error(response: &Response, field_of: &dyn Fn(&str) -> Option<Field
     }
 }
 
+/// The error for an answer to a change of a segment that is not a success. What is sent has been checked, so a refusal is
+/// about the segment or the kind of identifier, not about one of the people.
+pub(crate) fn segment_error(response: &Response) -> Error {
+    match response.status() {
+        400 | 422 => response
+            .error(Kind::InvalidConfig, Retry::Never, "the service refused to change the segment")
+            .with_remedy("name a manual segment, and match on what identifies people in the workspace"),
+        404 => response
+            .error(Kind::NotFound, Retry::Never, "the service has no such segment")
+            .with_remedy("name the target segments/ and the number of a manual segment of this workspace"),
+        _ => error(response, &|_| None),
+    }
+}
+
 /// What an error of the transport means here. A host answers requests for an account of another region with a
 /// redirection, which is not followed: data and credentials would go through a region that is not theirs.
 pub(crate) fn transport_error(error: Error, region: Region) -> Error {

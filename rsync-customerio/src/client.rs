@@ -40,6 +40,16 @@ impl Api {
         self.ok(Request::write("write a batch", Method::POST, path).with_json(body), field_of).await
     }
 
+    /// Adds people to a manual segment, or takes them out of it.
+    pub(crate) async fn segment(&self, id: &str, id_type: &'static str, adds: bool, body: Vec<u8>) -> Result<Response> {
+        let action = if adds { "/add_customers" } else { "/remove_customers" };
+        let path = Path::new("/api/v1/segments").value("segment", id)?.fixed(action);
+        let request = Request::write("change a segment", Method::POST, path).with_query("id_type", id_type);
+        let sent = self.client.send(request.with_json(body)).await;
+        let response = sent.map_err(|error| classify::transport_error(error, self.region))?;
+        if response.is_success() { Ok(response) } else { Err(classify::segment_error(&response)) }
+    }
+
     async fn ok(&self, request: Request, field_of: &(dyn Fn(&str) -> Option<FieldName> + Sync)) -> Result<Response> {
         let sent = self.client.send(request).await;
         let response = sent.map_err(|error| classify::transport_error(error, self.region))?;

@@ -12,7 +12,7 @@ use rsync_http::{Auth, Client, ClientConfig, Limits, Roots, reqwest};
 use serde::{Deserialize, Deserializer};
 
 use crate::destination::CustomerIo;
-use crate::policy::EmptyText;
+use crate::policy::{Deletion, EmptyText};
 
 /// A body has room for about 6,500 people, so this closes no batch of people who are sent. It bounds how many rows that
 /// cannot be sent, and so take no room, are gathered.
@@ -109,6 +109,8 @@ pub struct CustomerIoConfig {
     /// Permits to write `unsubscribed` as false or to clear it, which subscribes people again who have opted out by
     /// themselves. Default false: such rows are rejected.
     pub allow_resubscribe: bool,
+    /// What the deletion of a person is. Default [`Deletion::Delete`].
+    pub deletion: Deletion,
     /// How many batches may be sent. Default [`RequestRate::Standard`].
     pub rate: RequestRate,
     /// Most calls open at once. Default 4.
@@ -131,6 +133,7 @@ impl Default for CustomerIoConfig {
             allow_loopback_http: false,
             empty_text: EmptyText::default(),
             allow_resubscribe: false,
+            deletion: Deletion::default(),
             rate: RequestRate::default(),
             max_in_flight: 4,
             max_rows: MAX_ROWS,
@@ -203,6 +206,13 @@ impl Builder {
     #[must_use]
     pub fn allow_resubscribe(mut self, allow: bool) -> Self {
         self.config.allow_resubscribe = allow;
+        self
+    }
+
+    /// Sets what the deletion of a person is.
+    #[must_use]
+    pub fn deletion(mut self, deletion: Deletion) -> Self {
+        self.config.deletion = deletion;
         self
     }
 
@@ -345,10 +355,11 @@ mod tests {
     fn files_are_read_strictly() {
         let config = config(
             r#"{"site_id": "site", "api_key": "canary", "region": "eu", "empty_text": "clear", "allow_resubscribe": true,
-                "rate": {"custom": {"requests": 50, "per_ms": 1000}}, "limits": {"total_ms": 5000}, "max_rows": 20}"#,
+                "rate": {"custom": {"requests": 50, "per_ms": 1000}}, "limits": {"total_ms": 5000}, "max_rows": 20, "deletion": "suppress"}"#,
         )
         .unwrap();
         assert_eq!((config.region, config.empty_text, config.max_rows), (Region::Eu, EmptyText::Clear, 20));
+        assert_eq!((config.deletion, CustomerIoConfig::default().deletion), (Deletion::Suppress, Deletion::Delete));
         assert_eq!(config.rate.rate(), Some(Rate::new(50, Duration::from_secs(1))));
         assert_eq!((config.limits.total_ms, config.limits.connect_ms), (5_000, 10_000));
         assert!(!format!("{config:?}").contains("canary"));
@@ -360,6 +371,7 @@ mod tests {
             r#"{"region": "ap"}"#,
             r#"{"rate": "huge"}"#,
             r#"{"empty_text": "keep"}"#,
+            r#"{"deletion": "true"}"#,
             r#"{"limits": {"total": 1}}"#,
         ] {
             assert!(self::config(bad).is_err(), "{bad}");

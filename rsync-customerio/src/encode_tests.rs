@@ -49,7 +49,7 @@ fn outcome(policy: Policy, match_on: &str, rows: &Rows) -> (String, Vec<usize>, 
 }
 
 fn allowing() -> Policy {
-    Policy { allow_resubscribe: true, empty_text: EmptyText::Clear }
+    Policy { allow_resubscribe: true, empty_text: EmptyText::Clear, ..Policy::default() }
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn items_keep_to_their_limits() {
         rows(columns)
     };
     let small = filled(1);
-    let rest = ITEM_BYTES_MAX + 1 - row_bytes(Policy::default(), &people("id"), &small, 0);
+    let rest = ITEM_BYTES_MAX + 1 - row_bytes(Policy::default(), &people("id"), Operation::Upsert, &small, 0);
     assert_eq!(refused(&filled(1 + rest)), None);
     assert_eq!(encoded(Policy::default(), "id", &filled(1 + rest)).body.len(), ITEM_BYTES_MAX + 12);
     assert_eq!(refused(&filled(2 + rest)).as_deref(), Some("LOCAL_ITEM_TOO_LARGE"));
@@ -250,13 +250,14 @@ fn cut(sizes: &[usize]) -> Vec<std::ops::Range<usize>> {
 #[test]
 fn a_body_is_filled_to_its_last_byte() {
     // Rows of one size, and a last one that makes the body one byte smaller than the limit, or just not.
-    let size = row_bytes(Policy::default(), &people("id"), &sized(&[100]), 0);
+    let size = row_bytes(Policy::default(), &people("id"), Operation::Upsert, &sized(&[100]), 0);
     let full = ROWS_BYTES_MAX / size;
     for (spare, fits) in [(0, true), (1, false)] {
         let mut values = vec![100; full];
         values[full - 1] += ROWS_BYTES_MAX - full * size + spare;
         let rows = sized(&values);
-        let sizes: Vec<usize> = (0..full).map(|row| row_bytes(Policy::default(), &people("id"), &rows, row)).collect();
+        let sizes: Vec<usize> =
+            (0..full).map(|row| row_bytes(Policy::default(), &people("id"), Operation::Upsert, &rows, row)).collect();
         assert_eq!(cut(&sizes).len() == 1, fits);
         if fits {
             assert_eq!(encoded(Policy::default(), "id", &rows).body.len(), 499_999);
@@ -305,7 +306,7 @@ proptest! {
     fn row_bytes_are_those_of_the_body((rows, ..) in rows_of_any_kind(), lax in any::<bool>()) {
         let policy = if lax { allowing() } else { Policy::default() };
         let Encoded { body, sent, refused } = encoded(policy, "id", &rows);
-        let bytes = |row| row_bytes(policy, &people("id"), &rows, row);
+        let bytes = |row| row_bytes(policy, &people("id"), Operation::Upsert, &rows, row);
         prop_assert_eq!(sent.len() + refused.len(), rows.len());
         for (row, _) in &refused {
             prop_assert_eq!(bytes(*row), 0);
@@ -343,7 +344,7 @@ proptest! {
     #[test]
     fn batches_of_the_engine_stay_below_the_limit(lengths in proptest::collection::vec(0_usize..1_000, 1..3_000)) {
         let rows = sized(&lengths);
-        let sizes: Vec<usize> = (0..rows.len()).map(|row| row_bytes(allowing(), &people("id"), &rows, row)).collect();
+        let sizes: Vec<usize> = (0..rows.len()).map(|row| row_bytes(allowing(), &people("id"), Operation::Upsert, &rows, row)).collect();
         let batches = cut(&sizes);
         for (index, range) in batches.iter().enumerate() {
             let body = encoded(allowing(), "id", &rows.slice(range.start, range.len())).body;

@@ -3,8 +3,7 @@
 use rsync_core::destination::{KeyFolding, NameRefusal, Target};
 use rsync_core::error::{Error, Kind, Result};
 
-/// The object of this destination, by the name that the service uses for it.
-pub(crate) const PEOPLE: &str = "people";
+use crate::object::Object;
 
 /// Longest name of an attribute, in bytes.
 const NAME_BYTES_MAX: usize = 150;
@@ -37,14 +36,15 @@ impl Identifier {
     ///
     /// # Errors
     ///
-    /// [`Kind::NotFound`] for another object than people, [`Kind::SchemaMismatch`] for a field that identifies nobody.
+    /// [`Kind::NotFound`] for an object that there is not, [`Kind::SchemaMismatch`] for a field that identifies nobody.
     pub(crate) fn of_target(target: &Target) -> Result<Self> {
-        check_object(target)?;
+        let object = Object::of(target)?;
         let match_on = target.match_on.as_str();
-        Self::ALL.into_iter().find(|identifier| identifier.name() == match_on).ok_or_else(|| {
+        let named = Self::ALL.into_iter().find(|identifier| identifier.name() == match_on);
+        named.filter(|identifier| object.addresses_by(*identifier)).ok_or_else(|| {
             Error::new(Kind::SchemaMismatch, "address people", "the field does not identify people")
                 .with_context("field", match_on)
-                .with_remedy("match on id, email, phone or cio_id")
+                .with_remedy("match on id, email or cio_id, or on phone where it is not about a segment")
         })
     }
 
@@ -57,16 +57,6 @@ impl Identifier {
     }
 }
 
-/// Refuses a target that is not people.
-pub(crate) fn check_object(target: &Target) -> Result<()> {
-    if target.object == PEOPLE {
-        return Ok(());
-    }
-    Err(Error::new(Kind::NotFound, "find the object", "this destination has no such object")
-        .with_context("object", &target.object)
-        .with_remedy("the object of this destination is called people"))
-}
-
 /// What a value of an attribute must be, beyond what holds for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attribute {
@@ -74,6 +64,8 @@ pub(crate) enum Attribute {
     Identifier(Identifier),
     /// Whether the person has opted out of everything.
     Unsubscribed,
+    /// Whether the person wants the messages of one topic.
+    Topic,
     Plain,
 }
 
@@ -83,6 +75,7 @@ impl Attribute {
             "id" => Attribute::Identifier(Identifier::Id),
             "email" => Attribute::Identifier(Identifier::Email),
             "unsubscribed" => Attribute::Unsubscribed,
+            _ if is_topic(name) => Attribute::Topic,
             // A phone number identifies people only where the workspace says so; elsewhere it has any form.
             _ => Attribute::Plain,
         }
@@ -106,7 +99,24 @@ pub(crate) const RESERVED: [&str; 12] = [
     "timezone_valid",
 ];
 
-/// Why an attribute cannot have this name; `None` if it can.
+/// Names in the data of an event that would send messages to others, or in the name of others, than a campaign says.
+pub(crate) const EVENT_RESERVED: [&str; 3] = ["from_address", "recipient", "reply_to"];
+
+/// The field of an event that is the moment when it happened.
+pub(crate) const TIMESTAMP: &str = "timestamp";
+
+/// Whether the name addresses one topic among the subscription preferences, which leaves the others as they are.
+fn is_topic(name: &str) -> bool {
+    let number = name.strip_prefix("cio_subscription_preferences.topics.topic_");
+    number.is_some_and(|number| (1..=19).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Why an attribute of a person cannot have this name; `None` if it can.
+pub(crate) fn attribute_refusal(name: &str) -> Option<NameRefusal> {
+    if is_topic(name) { None } else { name_refusal(name) }
+}
+
+/// Why a piece of data cannot have this name; `None` if it can.
 pub(crate) fn name_refusal(name: &str) -> Option<NameRefusal> {
     let refuse = |cause, fix| Some(NameRefusal { cause, fix });
     if !(1..=NAME_BYTES_MAX).contains(&name.len()) {

@@ -16,9 +16,23 @@ pub enum EmptyText {
     Clear,
 }
 
+/// What the deletion of a person is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Deletion {
+    /// The person is removed with all that is known of them. A row that comes back makes them again.
+    #[default]
+    Delete,
+    /// The person is removed, and all later calls for them are passed over without a word: for requests of erasure. It
+    /// is undone in Customer.io only, by hand.
+    Suppress,
+}
+
 /// How rows are encoded.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Policy {
     pub(crate) empty_text: EmptyText,
     pub(crate) allow_resubscribe: bool,
+    pub(crate) deletion: Deletion,
 }

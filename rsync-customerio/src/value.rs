@@ -84,9 +84,9 @@ impl Unsendable {
                 "write a cio_id without cio_ in front; an id must not begin so, as Customer.io takes it for a cio_id"
             }
             Unsendable::Resubscribe => {
-                "this would subscribe somebody who may have opted out: send true or keep nulls, or set allow_resubscribe"
+                "this would subscribe somebody who may have opted out: send opt-outs only and keep nulls, or set allow_resubscribe"
             }
-            Unsendable::NotBoolean => "map unsubscribed as a boolean",
+            Unsendable::NotBoolean => "map unsubscribed and topics as booleans",
             Unsendable::UnknownType => "map the field to a type that Customer.io has",
             Unsendable::TooManyAttributes => "map fewer fields: Customer.io takes at most 300 attributes a call",
             Unsendable::ItemTooLarge => "map fewer or shorter fields: Customer.io takes at most 32,000 bytes a person",
@@ -103,11 +103,11 @@ fn push(value: impl Serialize, out: &mut impl Write) {
     let _ = value.serialize(&mut serde_json::Serializer::new(out));
 }
 
-/// Appends the JSON of an attribute's value. An empty text is the caller's business. On an error, `out` may hold a
+/// Appends the JSON of a value of at most `bytes_max` bytes. An empty text is the caller's business. On an error, `out` may hold a
 /// part of it.
-pub(crate) fn push_value(value: &Value<'_>, out: &mut impl Write) -> Result<(), Unsendable> {
+pub(crate) fn push_value(value: &Value<'_>, bytes_max: usize, out: &mut impl Write) -> Result<(), Unsendable> {
     match value {
-        Value::Text(text) if text.len() > VALUE_BYTES_MAX => return Err(Unsendable::ValueTooLong),
+        Value::Text(text) if text.len() > bytes_max => return Err(Unsendable::ValueTooLong),
         Value::Text(text) => push_text(text, out),
         // Beyond 2^53 many readers of JSON round, so the digits travel as a text.
         Value::Integer(number) if number.unsigned_abs() > EXACT_IN_DOUBLE => push_text(&number.to_string(), out),
@@ -125,7 +125,7 @@ pub(crate) fn push_value(value: &Value<'_>, out: &mut impl Write) -> Result<(), 
         Value::TextList(items) => {
             let mut json = Vec::new();
             push(items, &mut json);
-            if json.len() > VALUE_BYTES_MAX {
+            if json.len() > bytes_max {
                 return Err(Unsendable::ValueTooLong);
             }
             let _ = out.write_all(&json);
@@ -193,7 +193,7 @@ mod tests {
 
     fn json(value: &Value<'_>) -> Result<String, Unsendable> {
         let mut out = b">".to_vec();
-        push_value(value, &mut out)?;
+        push_value(value, VALUE_BYTES_MAX, &mut out)?;
         Ok(String::from_utf8(out).unwrap()[1..].to_owned())
     }
 

@@ -1,4 +1,5 @@
-//! The conformance suite against the simulator, for the two identifiers that every workspace can have.
+//! The conformance suite against the simulator, for people by the two identifiers that every workspace can have, and for
+//! events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,14 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rsync_core::destination::Target;
 use rsync_core::{Destination, Secret};
-use rsync_customerio::{CustomerIo, CustomerIoConfig, EmptyText, RequestRate};
+use rsync_customerio::{CustomerIo, CustomerIoConfig, Deletion, EmptyText, RequestRate};
 use rsync_testkit::destination::{
     Harness, HarnessResult, Quirks, Record, RequestCounts, RequestKind, SampleFields, ServiceFault, ServiceFaults,
     SimulatorFaults, run,
 };
 use rsync_testkit::sim::customerio::{
-    self, BatchOrder, BigIntegers, CustomerIoSim, EmptyStrings, ErrorParts, LintKind, NestedValues, PartialStatus,
-    Person, RateLimits, UnknownKeys, WorkspaceMode,
+    self, ActivityKind, BatchOrder, BigIntegers, CustomerIoSim, EmptyStrings, ErrorParts, LintKind, NestedValues,
+    PartialStatus, Person, RateLimits, UnknownKeys, WorkspaceMode,
 };
 
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -53,7 +54,7 @@ struct CustomerIoHarness {
 
 impl CustomerIoHarness {
     async fn start(
-        match_on: &str,
+        target: Target,
         mode: WorkspaceMode,
         quirks: customerio::Quirks,
         mut config: CustomerIoConfig,
@@ -65,13 +66,7 @@ impl CustomerIoHarness {
             .with_reading("GET", "/accounts/region");
         config.limits.total_ms = u64::try_from(TIMEOUT.as_millis())?;
         config.rate = RequestRate::Unlimited;
-        Ok(Self {
-            sim,
-            target: Target::new("people", match_on),
-            config,
-            faults: BatchFaults(faults),
-            old: Mutex::default(),
-        })
+        Ok(Self { sim, target, config, faults: BatchFaults(faults), old: Mutex::default() })
     }
 
     fn customerio(&self, base_url: &str, api_key: &str) -> Arc<dyn Destination> {
@@ -88,6 +83,10 @@ impl CustomerIoHarness {
         self.sim.drain();
         let old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
         self.sim.people().into_iter().filter(|person| !old.contains(&person.cio_id)).collect()
+    }
+
+    fn events(&self) -> bool {
+        self.target.object != "people"
     }
 
     fn by_email(&self) -> bool {
@@ -137,6 +136,18 @@ impl Harness for CustomerIoHarness {
         Ok(self.people().iter().map(|person| self.key_of(person)).collect())
     }
 
+    async fn entries(&self, _: &Target) -> HarnessResult<Vec<Record>> {
+        let mut events: BTreeMap<String, _> =
+            self.people().into_iter().map(|person| (person.cio_id, person.events.into_iter())).collect();
+        let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let activities = self.sim.activities().into_iter().filter(|activity| activity.kind == ActivityKind::Event);
+        let of_person = |activity: customerio::Activity| events.get_mut(&activity.cio_id?)?.next();
+        Ok(activities
+            .filter_map(of_person)
+            .map(|event| event.data.into_iter().map(|(name, value)| (name, text(value))).collect())
+            .collect())
+    }
+
     async fn requests(&self) -> HarnessResult<RequestCounts> {
         Ok(self.faults.0.requests())
     }
@@ -155,6 +166,10 @@ impl Harness for CustomerIoHarness {
             false => ("email".into(), "stratospheric".into()),
         });
         fields.read_only = Some("anonymous_id".into());
+        if self.events() {
+            // The service takes any data of an event.
+            (fields.invalid, fields.read_only) = (None, Some("recipient".into()));
+        }
         fields
     }
 
@@ -192,9 +207,14 @@ impl Harness for CustomerIoHarness {
 }
 
 async fn conforms(match_on: &str, mode: WorkspaceMode, quirks: customerio::Quirks, config: CustomerIoConfig) {
-    let harness = CustomerIoHarness::start(match_on, mode, quirks, config).await.expect("it starts");
+    target_conforms(CustomerIo::people(match_on), mode, quirks, config).await;
+}
+
+async fn target_conforms(target: Target, mode: WorkspaceMode, quirks: customerio::Quirks, config: CustomerIoConfig) {
+    let what = format!("{} by {}", target.object, target.match_on);
+    let harness = CustomerIoHarness::start(target, mode, quirks, config).await.expect("it starts");
     let report = run(&harness).await;
-    assert!(report.passed(), "by {match_on}, {mode:?}\n{report}");
+    assert!(report.passed(), "{what}, {mode:?}\n{report}");
     // The suite writes equal values again on purpose, and sends again what it dropped while it was under way.
     let by_the_suite = |kind| matches!(kind, LintKind::UnchangedValue | LintKind::ConcurrentWrites);
     let unwise: Vec<_> = harness.sim.lints().into_iter().filter(|lint| !by_the_suite(lint.kind)).collect();
@@ -206,6 +226,23 @@ async fn people_by_id() {
     for mode in [WorkspaceMode::EmailOrId, WorkspaceMode::IdOnly] {
         conforms("id", mode, customerio::Quirks::default(), CustomerIoConfig::default()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events() {
+    for match_on in ["id", "email"] {
+        // Entries have an order in the suite; the service promises none within a call.
+        let quirks = customerio::Quirks { batch_order: BatchOrder::AsSent, ..customerio::Quirks::default() };
+        let target = CustomerIo::events("order/paid \"x\"", match_on);
+        target_conforms(target, WorkspaceMode::EmailOrId, quirks, CustomerIoConfig::default()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn suppression_deletes() {
+    let mut config = CustomerIoConfig::default();
+    config.deletion = Deletion::Suppress;
+    conforms("id", WorkspaceMode::EmailOrId, customerio::Quirks::default(), config).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -224,7 +224,7 @@ async fn calls_that_send_nothing() {
     let error = customerio.write(&cx(), upsert("id", unsuitable)).await.unwrap_err();
     assert_eq!((error.kind(), error.retry(), error.problems().len()), (Kind::SchemaMismatch, Retry::Never, 3));
 
-    for operation in [Operation::Create, Operation::Update, Operation::Delete] {
+    for operation in [Operation::Create, Operation::Update, Operation::Append] {
         let batch = WriteBatch::new(BatchId(1), operation, people("id"), keys("id", &["1"])).unwrap();
         let error = customerio.write(&cx(), batch).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (Kind::Unsupported, Retry::Never), "{operation:?}");

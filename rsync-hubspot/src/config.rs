@@ -13,9 +13,12 @@ use rsync_http::{Auth, Client, ClientConfig, Limits, Roots, TokenSource, reqwest
 use serde::{Deserialize, Deserializer};
 
 use crate::destination::HubSpot;
+use crate::token::Issuer;
 
 /// Address of the service; accounts in the EU use the same one.
 const BASE_URL: &str = "https://api.hubapi.com";
+/// Largest answer of the token endpoint.
+const TOKEN_ANSWER_MAX: usize = 64 << 10;
 
 /// Version of the HTTP API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -75,6 +78,39 @@ impl RateTier {
     }
 }
 
+/// An OAuth app that is installed in the account. Its access tokens live half an hour and are replaced from the refresh
+/// token, which stays the same: by the clock, and once when one is refused. The secrets go to the address of the service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct OAuth {
+    /// Client id of the app.
+    pub client_id: String,
+    /// Client secret of the app.
+    #[serde(deserialize_with = "required_secret")]
+    pub client_secret: Secret,
+    /// The token that installing the app in the account gave.
+    #[serde(deserialize_with = "required_secret")]
+    pub refresh_token: Secret,
+}
+
+impl OAuth {
+    /// An app and the refresh token of an account.
+    pub fn new(client_id: impl Into<String>, client_secret: Secret, refresh_token: Secret) -> Self {
+        Self { client_id: client_id.into(), client_secret, refresh_token }
+    }
+
+    fn problems(&self) -> impl Iterator<Item = Problem> {
+        let fields = [
+            ("oauth.client_id", self.client_id.as_str()),
+            ("oauth.client_secret", self.client_secret.expose()),
+            ("oauth.refresh_token", self.refresh_token.expose()),
+        ];
+        let wrong = fields.into_iter().filter(|(_, value)| value.trim().is_empty() || value.trim() != *value);
+        wrong.map(|(at, _)| Problem::new(at, "is empty or has white space around it", "give the value alone"))
+    }
+}
+
 /// Settings that can stand in a file. Unknown fields are refused.
 ///
 /// The token may stand there too, but is better taken from the host's secret store and set with
@@ -86,6 +122,8 @@ pub struct HubSpotConfig {
     /// Token of a private app or a service key.
     #[serde(deserialize_with = "secret")]
     pub token: Option<Secret>,
+    /// An OAuth app in the place of a token.
+    pub oauth: Option<OAuth>,
     /// Address of the service. Default `https://api.hubapi.com`.
     pub base_url: String,
     /// Permits `http://` for a `base_url` on this machine, for a simulator. Default false.
@@ -106,6 +144,7 @@ impl Default for HubSpotConfig {
     fn default() -> Self {
         Self {
             token: None,
+            oauth: None,
             base_url: BASE_URL.to_owned(),
             allow_loopback_http: false,
             version: ApiVersion::default(),
@@ -119,6 +158,10 @@ impl Default for HubSpotConfig {
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
+}
+
+fn required_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    String::deserialize(deserializer).map(Secret::new)
 }
 
 /// Puts a [`HubSpot`] together.
@@ -142,7 +185,14 @@ impl Builder {
         self
     }
 
-    /// Takes tokens from `source`, for example an OAuth refresh, instead of a fixed one.
+    /// Signs in as an OAuth app instead of with a fixed token.
+    #[must_use]
+    pub fn oauth(mut self, app: OAuth) -> Self {
+        self.config.oauth = Some(app);
+        self
+    }
+
+    /// Takes tokens from `source`, for example the host's own vault, instead of a fixed one.
     #[must_use]
     pub fn token_source(mut self, source: Arc<dyn TokenSource>) -> Self {
         self.token_source = Some(source);
@@ -231,6 +281,19 @@ impl Builder {
             (None, Some(token)) => Auth::bearer(token.clone()),
             (None, None) => Auth::none(),
         };
+        let mut client = self.client(auth);
+        Error::from_problems(Kind::InvalidConfig, "build the HubSpot destination", self.problems(&client))?;
+        if let Some(app) = &config.oauth {
+            let mut limits = config.limits;
+            limits.body_bytes = limits.body_bytes.min(TOKEN_ANSWER_MAX);
+            let issuer = Issuer::new(Client::new(client.with_limits(limits))?, config.version, app.clone());
+            client = self.client(Auth::renewable(Arc::new(issuer)));
+        }
+        Ok(HubSpot::new(Client::new(client)?, config))
+    }
+
+    fn client(&self, auth: Auth) -> ClientConfig {
+        let config = &self.config;
         let mut client = ClientConfig::new(&config.base_url, auth)
             .with_loopback_http(config.allow_loopback_http)
             .with_limits(config.limits)
@@ -245,8 +308,7 @@ impl Builder {
         if let Some(clock) = &self.clock {
             client = client.with_clock(Arc::clone(clock));
         }
-        Error::from_problems(Kind::InvalidConfig, "build the HubSpot destination", self.problems(&client))?;
-        Ok(HubSpot::new(Client::new(client)?, config))
+        client
     }
 
     fn problems(&self, client: &ClientConfig) -> Vec<Problem> {
@@ -257,17 +319,20 @@ impl Builder {
                 problem.at = "extra_root_ca_pem".to_owned();
             }
         }
-        match (&self.token_source, &config.token) {
-            (None, None) => problems.push(Problem::new(
-                "token",
+        let token = match (&self.token_source, &config.oauth, &config.token) {
+            (None, None, None) => Some((
                 "is missing",
-                "give the token of a private app or a service key, or a token source",
+                "give the token of a private app or a service key, an OAuth app, or a token source",
             )),
-            (Some(_), Some(_)) => {
-                problems.push(Problem::new("token", "is given beside a token source", "give one of the two"));
+            (Some(_), _, Some(_)) => Some(("is given beside a token source", "give one of the two")),
+            (Some(_), Some(_), None) => {
+                Some(("comes from a token source and from an OAuth app", "give one of the two"))
             }
-            _ => {}
-        }
+            (None, Some(_), Some(_)) => Some(("is given beside an OAuth app", "give one of the two")),
+            _ => None,
+        };
+        problems.extend(token.map(|(cause, fix)| Problem::new("token", cause, fix)));
+        problems.extend(config.oauth.iter().flat_map(OAuth::problems));
         if config.max_in_flight == 0 {
             problems.push(Problem::new("max_in_flight", "0 would never send anything", "use 1 or more"));
         }
@@ -312,6 +377,17 @@ mod tests {
         let destination = HubSpot::from_config(config).build().unwrap();
         assert!(!format!("{destination:?}").contains("canary"));
 
+        let oauth = r#"{"oauth": {"client_id": "app", "client_secret": "canary", "refresh_token": "canary"}}"#;
+        let oauth = self::config(oauth).unwrap();
+        let destination = HubSpot::from_config(oauth.clone()).build().unwrap();
+        assert!(!format!("{oauth:?} {destination:?}").contains("canary"));
+
+        for bad in [
+            r#"{"oauth": {"client_id": "app", "client_secret": "x"}}"#,
+            r#"{"oauth": {"client_id": "app", "client_secret": "x", "refresh_token": "x", "scope": "x"}}"#,
+        ] {
+            assert!(self::config(bad).is_err(), "{bad}");
+        }
         for bad in [r#"{"tokem": "x"}"#, r#"{"version": "v4"}"#, r#"{"rate": "huge"}"#, r#"{"limits": {"total": 1}}"#] {
             assert!(self::config(bad).is_err(), "{bad}");
         }
@@ -329,5 +405,11 @@ mod tests {
         let at: Vec<&str> = error.problems().iter().map(|problem| problem.at.as_str()).collect();
         assert_eq!(at, ["base_url", "token", "extra_root_ca_pem", "max_in_flight", "rate.custom"]);
         assert!(!format!("{error} {error:?} {builder:?}").contains("Canary"));
+
+        let app = OAuth::new("", Secret::new(" canary"), Secret::new("canary\n"));
+        let both = HubSpot::builder().oauth(app).token(Secret::new("pat")).build().unwrap_err();
+        let at: Vec<&str> = both.problems().iter().map(|problem| problem.at.as_str()).collect();
+        assert_eq!(at, ["token", "oauth.client_id", "oauth.client_secret", "oauth.refresh_token"]);
+        assert!(!format!("{both} {both:?}").contains("canary"));
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use rsync_core::capability::{Addressing, Capability, Operation, OperationLimits, WriteIdempotence};
-use rsync_core::destination::{Context, Destination, Found, LookupRequest, RemoteSchema, Target, WriteBatch};
+use rsync_core::capability::{Addressing, Capability, Operation, OperationLimits, Rate, WriteIdempotence};
+use rsync_core::destination::{Context, Destination, Found, LookupRequest, Quota, RemoteSchema, Target, WriteBatch};
 use rsync_core::error::{Error, Kind, Result, Retry};
 use rsync_core::ids::{AccountId, JobToken, RemoteId};
 use rsync_core::outcome::{Effect, Receipt, RowOutcome};
@@ -15,12 +15,16 @@ use rsync_http::json::{Scalar, read};
 use rsync_http::{Client, Response};
 use serde::Deserialize;
 
+use crate::audience;
+use crate::classify;
 use crate::client::{Api, BatchWrite};
 use crate::config::{Builder, HubSpotConfig, RateTier};
 use crate::decode::{Question, decode};
 use crate::encode::{Encoded, INPUTS_MAX, encode, encode_ids, fold_of};
 use crate::lookup::{Lookup, Page, over_window};
 use crate::object::{Fold, KeyKind, Object};
+use crate::place::Place;
+use crate::property::NewProperty;
 use crate::schema::{PropertiesAnswer, remote_schema};
 
 /// Most pages of one search: what a search lists, in pages of 200.
@@ -67,6 +71,35 @@ impl HubSpot {
             max_in_flight: config.max_in_flight,
             unique: Mutex::default(),
         }))
+    }
+
+    /// Makes a property of `object`, as a step of its own before the first run: no other call ever makes one. Returns
+    /// whether it is new; `false` says that there is one of that name, of whatever type. A name that was archived comes
+    /// back with its old type and values. It takes up to a second until other calls see it.
+    ///
+    /// The token needs `crm.schemas.<object>.write`. Dropping the future leaves open whether it was made; ask again.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::InvalidConfig`] with all problems at once, before anything is sent; else those of a write.
+    ///
+    /// ```no_run
+    /// # use rsync_core::FieldType;
+    /// # use rsync_hubspot::{HubSpot, NewProperty};
+    /// # async fn set_up(hubspot: &HubSpot) -> rsync_core::Result<()> {
+    /// let key = NewProperty::new("external_id", "contactinformation", FieldType::Text).unique();
+    /// hubspot.create_property("contacts", &key).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn create_property(&self, object: &str, property: &NewProperty) -> Result<bool> {
+        let object = Object::parse(object)?;
+        let response = self.0.api.create_property(&object, property.body()?).await?;
+        match response.status() {
+            409 => Ok(false),
+            _ if response.is_success() => Ok(true),
+            _ => Err(classify::error(&response, &|_| false)),
+        }
     }
 
     async fn schema(&self, object: &Object) -> Result<RemoteSchema> {
@@ -130,8 +163,16 @@ impl Destination for HubSpot {
             .with_clears_fields()
             .with_per_row_outcomes()
             .with_max_in_flight(self.0.max_in_flight);
+        let audience = Place::parse(&target.object).is_ok_and(|place| place.list.is_some());
         if let Some(rate) = self.0.rate.rate() {
-            capability = capability.with_rate(rate);
+            // Who is to be a member is read first, which is a second request of the same write.
+            capability = capability.with_rate(if audience { halved(rate) } else { rate });
+        }
+        if audience {
+            let by_either = limits(WriteIdempotence::ByKey).with_addressing(Addressing::ByKeyOrId);
+            return capability
+                .with_operation(Operation::AddMember, by_either)
+                .with_operation(Operation::RemoveMember, by_either);
         }
         // Archiving goes by record id only.
         let by_id = limits(WriteIdempotence::ByKey).with_addressing(Addressing::ById);
@@ -157,21 +198,28 @@ impl Destination for HubSpot {
     }
 
     async fn check(&self, target: &Target) -> Result<AccountId> {
-        let object = Object::parse(&target.object)?;
+        let place = Place::parse(&target.object)?;
         let response = self.0.api.account().await?;
         let account: AccountAnswer<'_> = parse(&response)?;
         let portal = account.portal_id.as_str().filter(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()));
         let portal = portal.ok_or_else(|| response.not_understood("the answer names no account"))?;
-        self.0.api.properties(&object).await?;
+        self.0.api.properties(&place.object).await?;
+        if let Some(list) = &place.list {
+            audience::check(&self.0.api, &place.object, list).await?;
+        }
         Ok(AccountId::new(portal))
     }
 
     async fn describe(&self, target: &Target) -> Result<RemoteSchema> {
-        self.schema(&Object::parse(&target.object)?).await
+        let place = Place::parse(&target.object)?;
+        if let Some(list) = &place.list {
+            audience::check(&self.0.api, &place.object, list).await?;
+        }
+        self.schema(&place.object).await
     }
 
     async fn lookup(&self, _: &Context, request: LookupRequest) -> Result<Found> {
-        let object = Object::parse(&request.target.object)?;
+        let object = Place::parse(&request.target.object)?.object;
         if request.keys.len() > INPUTS_MAX {
             return Err(Error::new(Kind::Internal, "read records", "more keys than the declared limit")
                 .with_context("keys", request.keys.len())
@@ -192,11 +240,15 @@ impl Destination for HubSpot {
     }
 
     async fn write(&self, _: &Context, batch: WriteBatch) -> Result<Receipt> {
-        let object = Object::parse(&batch.target.object)?;
+        let Place { object, list } = Place::parse(&batch.target.object)?;
         if batch.is_empty() {
             return Ok(Receipt::Settled(Vec::new()));
         }
-        let write = self.batch_write(&batch)?;
+        let write = match (self.call(&batch)?, list) {
+            (Call::Records(write), _) => write,
+            (Call::Members, Some(list)) => return audience::change(&self.0.api, &object, &list, &batch).await,
+            (Call::Members, None) => return Err(not_offered(&batch)),
+        };
         if let (BatchWrite::Archive, Some(ids)) = (write, &batch.ids) {
             // The answer is empty: it does not tell records that were there from those that were gone.
             self.0.api.batch_write(&object, write, encode_ids(ids)?, &|_| false).await?;
@@ -251,29 +303,47 @@ impl Destination for HubSpot {
     async fn resume(&self, _: &Context, _: &WriteBatch, _: JobToken) -> Result<Receipt> {
         Err(Error::new(Kind::NotFound, "resume a job", "this destination has no jobs"))
     }
+
+    fn quota(&self) -> Option<Quota> {
+        self.0.api.quota()
+    }
 }
 
 impl HubSpot {
-    fn batch_write(&self, batch: &WriteBatch) -> Result<BatchWrite> {
+    fn call(&self, batch: &WriteBatch) -> Result<Call> {
         let addressing = self.capability(&batch.target).limits(batch.operation).map(|limits| limits.addressing);
         let offered = addressing.is_some_and(|addressing| match batch.ids {
             Some(_) => addressing.takes_ids(),
             None => addressing.takes_keys(),
         });
         match batch.operation {
-            Operation::Upsert if offered => Ok(BatchWrite::Upsert),
-            Operation::Create if offered => Ok(BatchWrite::Create),
-            Operation::Update if offered => Ok(BatchWrite::Update),
-            Operation::Delete if offered => Ok(BatchWrite::Archive),
-            operation => {
-                Err(Error::new(Kind::Unsupported, "write a batch", "HubSpot offers no such call for this key")
-                    .with_context("operation", operation.as_str())
-                    .with_context("field", &batch.target.match_on)
-                    .with_retry(Retry::Never)
-                    .with_remedy("choose an operation that the capability of the target lists"))
-            }
+            Operation::Upsert if offered => Ok(Call::Records(BatchWrite::Upsert)),
+            Operation::Create if offered => Ok(Call::Records(BatchWrite::Create)),
+            Operation::Update if offered => Ok(Call::Records(BatchWrite::Update)),
+            Operation::Delete if offered => Ok(Call::Records(BatchWrite::Archive)),
+            Operation::AddMember | Operation::RemoveMember if offered => Ok(Call::Members),
+            _ => Err(not_offered(batch)),
         }
     }
+}
+
+/// The kind of call that an operation is.
+enum Call {
+    Records(BatchWrite),
+    Members,
+}
+
+fn not_offered(batch: &WriteBatch) -> Error {
+    Error::new(Kind::Unsupported, "write a batch", "HubSpot offers no such call for this target and key")
+        .with_context("operation", batch.operation.as_str())
+        .with_context("field", &batch.target.match_on)
+        .with_retry(Retry::Never)
+        .with_remedy("choose an operation that the capability of the target lists")
+}
+
+/// The rate of calls that send two requests each.
+fn halved(rate: Rate) -> Rate {
+    if rate.requests < 2 { Rate::new(1, rate.per * 2) } else { Rate::new(rate.requests / 2, rate.per) }
 }
 
 /// Reads a JSON answer.

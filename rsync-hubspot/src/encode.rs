@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use rsync_core::capability::Operation;
 use rsync_core::destination::WriteBatch;
 use rsync_core::error::{Error, Kind, Result};
+use rsync_core::field_policy::FieldPolicy;
 use rsync_core::ids::{FieldName, RemoteId};
 use rsync_core::outcome::RowOutcome;
 use rsync_core::record::{Cell, Column, FieldType, Value};
@@ -50,6 +51,8 @@ struct EncodedColumn<'a> {
     /// `"name":` as JSON.
     json_name: Vec<u8>,
     column: Column<'a>,
+    /// Whether its options are added to those of the record.
+    appends: bool,
 }
 
 /// Encodes `batch` for its operation.
@@ -80,7 +83,9 @@ pub(crate) fn encode(object: &Object, batch: &WriteBatch) -> Result<Encoded> {
             let mut json_name = Vec::with_capacity(name.len() + 3);
             push_json_string(name, &mut json_name);
             json_name.push(b':');
-            EncodedColumn { name, json_name, column: rows.column(index) }
+            let appends =
+                batch.policies.iter().any(|(field, policy)| field.as_str() == name && *policy == FieldPolicy::SetUnion);
+            EncodedColumn { name, json_name, column: rows.column(index), appends }
         })
         .collect();
     let key_column = rows.column(key_index);
@@ -185,7 +190,9 @@ fn push_properties<'a>(
     let mut first = true;
     for column in columns {
         let cell = column.column.cell(row);
-        if cell == Cell::Absent {
+        // An empty text would clear the property instead of adding nothing to it.
+        let adds_nothing = column.appends && !matches!(&cell, Cell::Set(Value::TextList(items)) if !items.is_empty());
+        if cell == Cell::Absent || adds_nothing {
             continue;
         }
         if !first {
@@ -196,6 +203,9 @@ fn push_properties<'a>(
         match cell {
             Cell::Set(value) => {
                 scratch.clear();
+                if column.appends {
+                    scratch.push(';');
+                }
                 write_value(&value, scratch).map_err(|reason| (reason, column.name))?;
                 if matches!(value, Value::Text(_) | Value::TextList(_)) {
                     push_json_string(scratch, body);

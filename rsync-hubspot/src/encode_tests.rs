@@ -188,3 +188,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn options_are_added_where_the_policy_says_so() {
+    let mut tags = ListBuilder::new(StringBuilder::new());
+    tags.append_value([Some("a"), Some("b")]);
+    tags.append_value(Vec::<Option<&str>>::new());
+    tags.append_null();
+    tags.append_value([Some("")]);
+    let tags = Arc::new(tags.finish()) as ArrayRef;
+    let keys = texts([Some("1"), Some("2"), Some("3"), Some("4")]);
+    let rows = rows(vec![("ext", keys), ("tags", Arc::clone(&tags)), ("other", tags)]);
+    let batch = batch(Operation::Upsert, Target::new("companies", "ext"), rows)
+        .with_policies(vec![("tags".into(), FieldPolicy::SetUnion)]);
+    let (json, encoded) = encode_json("companies", &batch);
+    let properties: Vec<&Json> = json["inputs"].as_array().unwrap().iter().map(|input| &input["properties"]).collect();
+    assert_eq!(
+        properties,
+        [
+            &json!({"ext": "1", "tags": ";a;b", "other": "a;b"}),
+            // Nothing to add is not "empty it", which is what an empty text would say.
+            &json!({"ext": "2", "other": ""}),
+            &json!({"ext": "3", "other": ""}),
+        ]
+    );
+    assert_eq!(encoded.refused.len(), 1);
+}

@@ -3,6 +3,7 @@
 use rsync_core::destination::{KeyFolding, Target};
 use rsync_core::error::{Error, Kind, Problem, Result};
 
+use crate::place::Place;
 use crate::value::parse_number;
 
 /// The property that holds a record's own id.
@@ -51,6 +52,12 @@ impl Object {
         &self.0
     }
 
+    /// The id of its type, by which lists know it. The full name of a custom object does not tell it.
+    pub(crate) fn type_id(&self) -> Option<&str> {
+        let standard = STANDARD.iter().find(|(plural, _, _)| self.0 == *plural).map(|(_, _, id)| *id);
+        standard.or_else(|| self.0.starts_with("2-").then_some(self.0.as_str()))
+    }
+
     /// Whether the object is contacts, whose `email` has rules of its own.
     pub(crate) fn is_contacts(&self) -> bool {
         self.0 == "contacts"
@@ -92,8 +99,8 @@ impl KeyKind {
 
     /// As [`KeyKind::of`], for a target whose object has not been checked.
     pub(crate) fn of_target(target: &Target) -> Self {
-        match Object::parse(&target.object) {
-            Ok(object) => Self::of(&object, target.match_on.as_str()),
+        match Place::parse(&target.object) {
+            Ok(place) => Self::of(&place.object, target.match_on.as_str()),
             Err(_) => KeyKind::Property,
         }
     }

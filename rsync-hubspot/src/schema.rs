@@ -1,6 +1,7 @@
 //! Property definitions as the engine's schema.
 
 use rsync_core::destination::{AcceptedType, RemoteField, RemoteSchema};
+use rsync_core::field_policy::FieldPolicy;
 use rsync_http::json::{Object, Scalar};
 use serde::Deserialize;
 
@@ -54,6 +55,11 @@ pub(crate) fn remote_schema(object: &object::Object, answer: &PropertiesAnswer<'
     RemoteSchema::new(fields)
 }
 
+/// Whether a property mirrors what a contact agreed to. HubSpot keeps it by other calls, with a legal basis.
+fn is_consent(name: &str) -> bool {
+    name.strip_prefix("hs_email_optout").is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+}
+
 impl Property<'_> {
     fn field(&self, object: &object::Object) -> Option<RemoteField> {
         let name = self.name.as_str()?;
@@ -62,7 +68,11 @@ impl Property<'_> {
         let type_name = if field_type.is_empty() { kind.to_owned() } else { format!("{kind}/{field_type}") };
         let mut field = RemoteField::new(name, type_name);
         field.accepts = self.accepts(kind, field_type);
-        field.writable = self.is_writable(kind);
+        field.writable = self.is_writable(kind) && !(object.is_contacts() && is_consent(name));
+        // A value that begins with `;` is added to those that are set.
+        if field.writable && (kind, field_type) == ("enumeration", "checkbox") {
+            field = field.with_native([FieldPolicy::SetUnion]);
+        }
         // The definition of a contact's email says either thing about uniqueness, yet it always works as a key. The
         // record id works for updates although it is not a property that can be set.
         field.unique = (self.has_unique_value == Some(true) && field.writable)
@@ -122,6 +132,9 @@ mod tests {
             {"name":"flag","type":"enumeration","fieldType":"select","options":[{"value":"true"},{"value":"false"}]},
             {"name":"day","type":"date","fieldType":"date"},
             {"name":"moment","type":"datetime","fieldType":"date"},
+            {"name":"hs_email_optout","type":"bool","modificationMetadata":{"readOnlyValue":false}},
+            {"name":"hs_email_optout_7","type":"bool","modificationMetadata":{"readOnlyValue":false}},
+            {"name":"hs_email_optouts","type":"bool","modificationMetadata":{"readOnlyValue":false}},
             {"name":"hs_object_id","type":"number","fieldType":"number","hasUniqueValue":true,"modificationMetadata":{"readOnlyValue":true}}
         ]}"#;
         let answer: PropertiesAnswer<'_> = read(json.as_bytes()).unwrap();
@@ -142,6 +155,9 @@ mod tests {
                 ("flag", true, false),
                 ("day", true, false),
                 ("moment", true, false),
+                ("hs_email_optout", false, false),
+                ("hs_email_optout_7", false, false),
+                ("hs_email_optouts", true, false),
                 ("hs_object_id", false, true),
             ]
         );
@@ -154,7 +170,11 @@ mod tests {
         assert!(contacts.field("moment").unwrap().accepts(FieldType::Timestamp));
         assert_eq!(contacts.field("tags").unwrap().type_name, "enumeration/checkbox");
 
+        assert_eq!(contacts.field("tags").unwrap().native, [FieldPolicy::SetUnion]);
+        assert!(contacts.fields.iter().all(|field| field.native.is_empty() || field.name.as_str() == "tags"));
+
         let companies = remote_schema(&object::Object::parse("companies").unwrap(), &answer);
         assert!(!companies.field("email").unwrap().unique, "only contacts are identified by email");
+        assert!(companies.field("hs_email_optout").unwrap().writable, "only contacts have such a one");
     }
 }

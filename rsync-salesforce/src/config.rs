@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use crate::classify::session_ended;
 use crate::client::Api;
 use crate::destination::Salesforce;
+use crate::object::is_api_name;
 use crate::origin::{Hosts, is_host};
 use crate::record_id;
 use crate::token::{AssertionKey, Grant, Issuer};
@@ -92,6 +93,18 @@ impl AutoAssign {
     }
 }
 
+/// What becomes of a record that one of the organization's duplicate rules finds alike to another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DuplicateRules {
+    /// It is not saved: its row is rejected with `DUPLICATES_DETECTED`, also where the rule only alerts users.
+    #[default]
+    Reject,
+    /// It is saved where the rule only alerts. A rule that blocks refuses it all the same.
+    SaveAlerted,
+}
+
 /// Settings that can stand in a file. Unknown fields are refused.
 ///
 /// The credentials may stand there too, but are better taken from the host's secret store and set with
@@ -114,6 +127,15 @@ pub struct SalesforceConfig {
     pub api_version: u16,
     /// Whether assignment rules act. Default [`AutoAssign::Off`].
     pub auto_assign: AutoAssign,
+    /// What duplicate rules do. Default [`DuplicateRules::Reject`].
+    pub duplicate_rules: DuplicateRules,
+    /// Objects whose records can be pointed to by a key of their own instead of their id, such as `Account` for
+    /// contacts: fields `Account.Ext__c` then stand beside `AccountId`, and `Account:What.Ext__c` beside a reference that
+    /// leads to several objects. Default none; each costs one call more where an object that points to it is described.
+    pub parents: Vec<String>,
+    /// Sends up to 1,000 rows a call, as five collections in a composite request, where calls of a day are short. Default
+    /// false. A row with the text `@{` then is rejected, since Salesforce reads it as a reference.
+    pub composite: bool,
     /// Most calls open at once. Default 4: more of them lock each other's records.
     pub max_in_flight: usize,
     /// Limits of one exchange.
@@ -131,6 +153,9 @@ impl Default for SalesforceConfig {
             allow_loopback_http: false,
             api_version: 66,
             auto_assign: AutoAssign::default(),
+            duplicate_rules: DuplicateRules::default(),
+            parents: Vec::new(),
+            composite: false,
             max_in_flight: 4,
             limits: Limits::default(),
             extra_root_ca_pem: None,
@@ -202,6 +227,27 @@ impl Builder {
     #[must_use]
     pub fn auto_assign(mut self, auto_assign: AutoAssign) -> Self {
         self.config.auto_assign = auto_assign;
+        self
+    }
+
+    /// Sets what duplicate rules do.
+    #[must_use]
+    pub fn duplicate_rules(mut self, duplicate_rules: DuplicateRules) -> Self {
+        self.config.duplicate_rules = duplicate_rules;
+        self
+    }
+
+    /// Lets records of `object` be pointed to by their keys; see [`SalesforceConfig::parents`].
+    #[must_use]
+    pub fn parent(mut self, object: impl Into<String>) -> Self {
+        self.config.parents.push(object.into());
+        self
+    }
+
+    /// Sends up to 1,000 rows a call; see [`SalesforceConfig::composite`].
+    #[must_use]
+    pub fn composite(mut self, composite: bool) -> Self {
+        self.config.composite = composite;
         self
     }
 
@@ -287,7 +333,8 @@ impl Builder {
             None => (client, None),
         };
         let client = Client::new(client.with_renewal(session_ended))?;
-        let api = Api::new(client, config.api_version, config.auto_assign.header().to_owned());
+        let saves_alerted = config.duplicate_rules == DuplicateRules::SaveAlerted;
+        let api = Api::new(client, config.api_version, config.auto_assign.header().to_owned(), saves_alerted);
         Ok(Salesforce::new(api, issuer, config))
     }
 
@@ -368,6 +415,9 @@ impl Builder {
             && record_id::canonical(id).is_none()
         {
             report("auto_assign.rule", "is no record id", "give the id of an assignment rule, 15 or 18 characters");
+        }
+        if config.parents.iter().any(|name| !is_api_name(name)) {
+            report("parents", "holds more than API names of objects", "use names such as Account or Invoice__c");
         }
         if config.max_in_flight == 0 {
             report("max_in_flight", "0 would never send anything", "use 1 or more");

@@ -18,11 +18,16 @@ fn files_are_read_strictly() {
     let config = config(
         r#"{"credentials": {"client_credentials": {"client_id": "key", "client_secret": "canary"}},
             "login_url": "https://acme.my.salesforce.com", "api_version": 61, "auto_assign": {"rule": "01Q000000000001"},
-            "allowed_hosts": ["crm.example.com"], "limits": {"total_ms": 5000}, "max_in_flight": 2}"#,
+            "allowed_hosts": ["crm.example.com"], "limits": {"total_ms": 5000}, "max_in_flight": 2,
+            "duplicate_rules": "save_alerted", "parents": ["Account"]}"#,
     )
     .unwrap();
     assert_eq!((config.api_version, config.max_in_flight, config.limits.total_ms), (61, 2, 5_000));
     assert_eq!(config.auto_assign.header(), "01Q000000000001");
+    assert_eq!(
+        (config.duplicate_rules, &config.parents[..]),
+        (DuplicateRules::SaveAlerted, &["Account".to_owned()][..])
+    );
     assert!(!format!("{config:?}").contains("canary"));
     let destination = Salesforce::from_config(config).build().unwrap();
     assert!(!format!("{destination:?}").contains("canary"));

@@ -86,8 +86,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::row::Nameless;
 
-    const QUESTION: Question<'static> = Question { raced_key: None, is_field: &|name| name == "LastName" };
+    const QUESTION: Question<'static> =
+        Question { raced_key: None, is_field: &|name| name == "LastName", nameless: Nameless::Open, parents: &[] };
 
     fn words(operation: Operation, sent: usize, body: &str) -> Result<(Vec<String>, Option<Scope>), Unreadable> {
         let decoded = decode(operation, &QUESTION, sent, body.as_bytes())?;

@@ -26,7 +26,7 @@ pub(crate) fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> Ar
 
 fn encoded(match_on: &str, rows: Rows) -> Result<(Json, Encoded)> {
     let batch = WriteBatch::new(BatchId(1), Operation::Upsert, Target::new("Contact", match_on), rows).unwrap();
-    let encoded = encode(&Object::parse("Contact").unwrap(), &sample(), &batch)?;
+    let encoded = encode(&Object::parse("Contact").unwrap(), &sample(), &batch, Envelope::None)?;
     Ok((serde_json::from_slice(&encoded.body).unwrap(), encoded))
 }
 

@@ -2,6 +2,7 @@
 
 mod classify;
 mod client;
+mod composite;
 mod config;
 mod decode;
 mod destination;
@@ -18,5 +19,5 @@ mod token;
 mod value;
 mod wire;
 
-pub use config::{AutoAssign, Builder, Credentials, SalesforceConfig};
+pub use config::{AutoAssign, Builder, Credentials, DuplicateRules, SalesforceConfig};
 pub use destination::Salesforce;

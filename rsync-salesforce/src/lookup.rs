@@ -9,7 +9,7 @@ use rsync_core::record::{Cell as Key, FieldType};
 
 use crate::object::{Fold, Object, RECORD_ID};
 use crate::record_id;
-use crate::schema::{Field, Form, Schema};
+use crate::schema::{Field, Form, Parent, Schema};
 use crate::soql;
 use crate::value::{read_value, write_value};
 use crate::wire::{self, Cell};
@@ -23,6 +23,8 @@ pub(crate) struct Lookup {
     /// The rows of the request that each folded key stands for.
     rows_of: HashMap<String, Vec<usize>>,
     fields: Vec<(FieldName, FieldType)>,
+    /// For each requested field the other record that it is read from, if it is.
+    parents: Vec<Option<Parent>>,
     matches: Vec<Match>,
     /// For each requested field the texts of `matches`.
     texts: Vec<Vec<Option<String>>>,
@@ -89,6 +91,7 @@ impl Lookup {
             rows_of,
             texts: vec![Vec::new(); request.fields.len()],
             fields: request.fields.clone(),
+            parents: names.iter().map(|name| schema.field(name).and_then(|field| field.parent.clone())).collect(),
             matches: Vec::new(),
             seen: HashSet::new(),
             read: 0,
@@ -136,8 +139,16 @@ impl Lookup {
                 continue;
             }
             self.matches.push(Match { key: *row, id: RemoteId::new(id.as_str()) });
-            for ((name, _), texts) in self.fields.iter().zip(&mut self.texts) {
-                texts.push(match record.value(name.as_str()) {
+            for (((name, _), parent), texts) in self.fields.iter().zip(&self.parents).zip(&mut self.texts) {
+                let cell = match parent {
+                    None => record.value(name.as_str()),
+                    Some(parent) => match record.value(&parent.relationship) {
+                        Some(Cell::Nested) => record.object(&parent.relationship).and_then(|r| r.value(&parent.key)),
+                        // The reference is empty.
+                        other => other.filter(|cell| *cell == Cell::Null),
+                    },
+                };
+                texts.push(match cell {
                     Some(Cell::Text(text)) => Some(text.into_owned()).filter(|text| !text.is_empty()),
                     Some(Cell::Null) => None,
                     Some(Cell::Nested) | None => return Err("a record lacks a field that was asked for"),
@@ -164,6 +175,11 @@ fn readable<'a>(object: &Object, schema: &'a Schema, name: &str) -> Result<&'a s
         return Err(Error::new(Kind::SchemaMismatch, "read records", "the field holds no single value")
             .with_context("field", name)
             .with_remedy("read the parts of a compound field, such as MailingCity"));
+    }
+    if field.parent.as_ref().is_some_and(|parent| parent.typed) {
+        return Err(Error::new(Kind::SchemaMismatch, "read records", "the reference leads to several objects")
+            .with_context("field", name)
+            .with_remedy("read the id of the record that it leads to"));
     }
     Ok(&field.name)
 }

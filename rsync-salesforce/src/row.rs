@@ -5,6 +5,7 @@
 use rsync_core::ids::FieldName;
 use rsync_core::outcome::RowOutcome;
 
+use crate::object::RECORD_ID;
 use crate::wire::{Fault, is_code};
 
 /// What is known of the request that a row was part of.
@@ -13,6 +14,21 @@ pub(crate) struct Question<'a> {
     pub(crate) raced_key: Option<&'a str>,
     /// Whether a name is one of the fields sent.
     pub(crate) is_field: &'a (dyn Fn(&str) -> bool + Sync),
+    /// What an error that speaks of a record without saying which one is about.
+    pub(crate) nameless: Nameless,
+    /// The fields sent that name another record by its key: object, key, and the name of the field.
+    pub(crate) parents: &'a [(&'a str, &'a str, &'a str)],
+}
+
+/// Which record a row's error means that names no field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nameless {
+    /// The one to be changed or removed: the rows point to no other, and the operation makes none.
+    Own,
+    /// That one, or one that the row points to.
+    OwnOrParent,
+    /// One that the row points to: the operation makes records.
+    Open,
 }
 
 /// What went wrong with a row, beyond the row itself.
@@ -40,16 +56,32 @@ pub(crate) fn outcome(faults: &[Fault<'_>], question: &Question<'_>) -> (RowOutc
         "INVALID_FIELD_FOR_INSERT_UPDATE" => Scope::Field,
         _ => Scope::Row,
     };
-    let outcome = if passes(fault, question) {
+    let outcome = if is_missing(fault, question) {
+        RowOutcome::Missing
+    } else if passes(fault, question) {
         RowOutcome::Retryable { code: code.to_owned(), after: None }
     } else {
-        RowOutcome::rejected(code, field(fault, question).map(FieldName::new), remedy(code))
+        let remedy = if fault.message.starts_with(NO_PARENT) { PARENT_FIRST } else { remedy(code) };
+        RowOutcome::rejected(code, field(fault, question).map(FieldName::new), remedy)
     };
     (outcome, scope)
 }
 
 const UNSPECIFIED: &str = "UNSPECIFIED";
 const NO_SUCH_COLUMN: &str = "No such column '";
+const NO_PARENT: &str = "Foreign key external ID: ";
+const PARENT_FIRST: &str = "no record has the key that the row points to: write that record first, or mend the key";
+
+/// Whether it says that the record of the row is not there: deleted, merged into another one, gone for good.
+fn is_missing(fault: &Fault<'_>, question: &Question<'_>) -> bool {
+    let own = match &*fault.code {
+        // Parents that are not found have another code.
+        "NOT_FOUND" => question.nameless != Nameless::Open,
+        "ENTITY_IS_DELETED" | "INVALID_CROSS_REFERENCE_KEY" => question.nameless == Nameless::Own,
+        _ => false,
+    };
+    own && fault.fields.iter().all(|field| field == RECORD_ID)
+}
 
 /// Whether the same row may be taken later.
 fn passes(fault: &Fault<'_>, question: &Question<'_>) -> bool {
@@ -76,11 +108,21 @@ fn passes(fault: &Fault<'_>, question: &Question<'_>) -> bool {
 }
 
 /// The field at fault, if it is one of those sent.
-fn field<'a>(fault: &'a Fault<'_>, question: &Question<'_>) -> Option<&'a str> {
+fn field<'a>(fault: &'a Fault<'_>, question: &Question<'a>) -> Option<&'a str> {
     let listed = fault.fields.iter().map(String::as_str);
     // An unknown column is the one thing that stands in the message alone.
     let column = fault.message.strip_prefix(NO_SUCH_COLUMN).and_then(|rest| rest.split('\'').next());
-    listed.chain(column).find(|name| (question.is_field)(name))
+    let parent = parent(fault, question);
+    listed.chain(column).find(|name| (question.is_field)(name)).or(parent)
+}
+
+/// The field that names a record that is not there.
+fn parent<'a>(fault: &Fault<'_>, question: &Question<'a>) -> Option<&'a str> {
+    let place = fault.message.strip_prefix(NO_PARENT)?.rsplit_once(" not found for field ")?.1;
+    let (key, object) = place.split_once(" in entity ")?;
+    let mut named = question.parents.iter().filter(|parent| (parent.0, parent.1) == (object, key));
+    // Two references may lead to the same object.
+    named.next().filter(|_| named.next().is_none()).map(|parent| parent.2)
 }
 
 /// What to do about a code of the service.
@@ -106,7 +148,10 @@ pub(crate) fn remedy(code: &str) -> &'static str {
         "ENTITY_IS_DELETED" => "the record is in the recycle bin: restore it, or match on another field",
         "DUPLICATE_VALUE" => "another record holds this unique value: merge the two records or change the value",
         "DUPLICATE_EXTERNAL_ID" => "several records have this key: merge them, or match on a field that is unique",
-        "DUPLICATES_DETECTED" => "a duplicate rule of the organization refuses the record: merge, or mend the rule",
+        "DUPLICATES_DETECTED" => {
+            "a duplicate rule of the organization refuses the record: merge, mend the rule, or, where it only alerts, set \
+             duplicate_rules to save_alerted"
+        }
         "CANNOT_UPDATE_CONVERTED_LEAD" => "the lead was converted: write to the contact that came of it",
         "INSUFFICIENT_ACCESS_OR_READONLY"
         | "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY"
@@ -135,13 +180,19 @@ mod tests {
     }
 
     fn judged(faults: &[Fault<'_>], raced_key: Option<&str>) -> (String, Scope) {
-        let question = Question { raced_key, is_field: &|name| matches!(name, "LastName" | "Email" | "Ext__c") };
+        judged_as(faults, raced_key, Nameless::Open)
+    }
+
+    fn judged_as(faults: &[Fault<'_>], raced_key: Option<&str>, nameless: Nameless) -> (String, Scope) {
+        let is_field = |name: &str| matches!(name, "LastName" | "Email" | "Ext__c");
+        let question = Question { raced_key, is_field: &is_field, nameless, parents: &[] };
         let (outcome, scope) = outcome(faults, &question);
         let words = match outcome {
             RowOutcome::Rejected { code, field, .. } => {
                 format!("rejected {code} {}", field.map_or_else(|| "-".to_owned(), |field| field.to_string()))
             }
             RowOutcome::Retryable { code, after: None } => format!("retryable {code}"),
+            RowOutcome::Missing => "missing".to_owned(),
             other => panic!("{other:?}"),
         };
         (words, scope)
@@ -257,6 +308,27 @@ mod tests {
         let again = judged(&[fault("DUPLICATE_VALUE", raced, &[])], None);
         assert_eq!(again.0, "rejected DUPLICATE_VALUE -", "a race is lost once");
         assert_eq!(judged(&[], None).0, "rejected UNSPECIFIED -");
+    }
+
+    #[test]
+    fn records_that_are_gone_are_missing_unless_it_could_be_another_one() {
+        for code in ["ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY", "NOT_FOUND"] {
+            for (fields, nameless, missing) in [
+                (&[][..], Nameless::Own, true),
+                (&["Id"], Nameless::Own, true),
+                (&["AccountId"], Nameless::Own, false),
+                (&["Id", "AccountId"], Nameless::Own, false),
+                (&[], Nameless::Open, false),
+                (&["Id"], Nameless::Open, false),
+                (&[], Nameless::OwnOrParent, code == "NOT_FOUND"),
+                (&["AccountId"], Nameless::OwnOrParent, false),
+            ] {
+                let (words, _) = judged_as(&[fault(code, "", fields)], None, nameless);
+                assert_eq!(words == "missing", missing, "{code} {fields:?} {nameless:?}");
+            }
+        }
+        let refused = [fault("ENTITY_IS_DELETED", "", &[]), fault("STRING_TOO_LONG", "", &["LastName"])];
+        assert_eq!(judged_as(&refused, None, Nameless::Own).0, "rejected STRING_TOO_LONG LastName");
     }
 
     #[test]

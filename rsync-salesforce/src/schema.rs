@@ -59,6 +59,45 @@ pub(crate) enum KeyUse {
     Shared,
 }
 
+/// Where a reference leads.
+#[derive(Clone, Debug)]
+struct Reference {
+    relationship: String,
+    objects: Vec<String>,
+}
+
+impl Reference {
+    fn read(definition: &wire::Object<'_>) -> Option<Self> {
+        let relationship = definition.text("relationshipName").filter(|name| is_api_name(name))?.into_owned();
+        Some(Self { relationship, objects: definition.texts("referenceTo") })
+    }
+
+    fn leads_to(&self, object: &Object) -> bool {
+        self.objects.iter().any(|name| name == object.as_str())
+    }
+}
+
+/// A record that a reference names by a key of that record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Parent {
+    /// The field that holds the id of the record.
+    pub(crate) reference: String,
+    /// What the reference is called where it stands for the record.
+    pub(crate) relationship: String,
+    pub(crate) object: String,
+    pub(crate) key: String,
+    /// Whether the object has to be named, since the reference leads to several.
+    pub(crate) typed: bool,
+}
+
+impl Parent {
+    /// The name of the field in mappings: that of a column of the service's own bulk files.
+    fn column(&self) -> String {
+        let path = format!("{}.{}", self.relationship, self.key);
+        if self.typed { format!("{}:{path}", self.object) } else { path }
+    }
+}
+
 /// A field of an object.
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
@@ -75,6 +114,10 @@ pub(crate) struct Field {
     clearable: bool,
     pub(crate) case_sensitive: bool,
     pub(crate) key: KeyUse,
+    /// Where the values of a reference lead; `None` for other fields.
+    reference: Option<Reference>,
+    /// Where the field stands for a reference: which one, and how its value names the other record.
+    pub(crate) parent: Option<Parent>,
 }
 
 /// The fields of an object, as the service describes it.
@@ -115,6 +158,45 @@ impl Schema {
         })
     }
 
+    /// Whether a field that can be written points to records of `object`.
+    pub(crate) fn points_to(&self, object: &Object) -> bool {
+        self.fields.iter().any(|field| field.writable && field.reference.as_ref().is_some_and(|r| r.leads_to(object)))
+    }
+
+    /// Adds a field for every way in which a reference can name a record of `object` by a key of its own:
+    /// `Account.Ext__c`, or `Contact:Who.Ext__c` where the reference leads to several objects.
+    pub(crate) fn add_parents(&mut self, object: &Object, parents: &Schema) {
+        let mut added = Vec::new();
+        for field in self.fields.iter().filter(|field| field.writable) {
+            let Some(reference) = field.reference.as_ref().filter(|reference| reference.leads_to(object)) else {
+                continue;
+            };
+            let keys = parents.fields.iter().filter(|key| key.key != KeyUse::No && key.form != Form::Id);
+            for key in keys.filter(|key| key.parent.is_none()) {
+                let parent = Parent {
+                    reference: field.name.clone(),
+                    relationship: reference.relationship.clone(),
+                    object: object.as_str().to_owned(),
+                    key: key.name.clone(),
+                    typed: reference.objects.len() > 1,
+                };
+                added.push(Field {
+                    name: parent.column(),
+                    key: KeyUse::No,
+                    writable: true,
+                    clearable: field.clearable,
+                    reference: None,
+                    parent: Some(parent),
+                    ..key.clone()
+                });
+            }
+        }
+        for field in added {
+            self.by_name.insert(field.name.clone(), self.fields.len());
+            self.fields.push(field);
+        }
+    }
+
     /// What the engine is told.
     pub(crate) fn remote(&self) -> RemoteSchema {
         RemoteSchema::new(self.fields.iter().map(Field::remote).collect())
@@ -153,6 +235,8 @@ impl Field {
             form,
             writable,
             key,
+            reference: Reference::read(definition),
+            parent: None,
         })
     }
 

@@ -23,6 +23,8 @@ pub(crate) enum Unsendable {
     NullBoolean,
     KeyWhiteSpace,
     RecordId,
+    ParentTwice,
+    CompositeReference,
 }
 
 impl Unsendable {
@@ -42,6 +44,8 @@ impl Unsendable {
             Unsendable::NullBoolean => "LOCAL_NULL_BOOLEAN",
             Unsendable::KeyWhiteSpace => "LOCAL_KEY_WHITE_SPACE",
             Unsendable::RecordId => "LOCAL_RECORD_ID",
+            Unsendable::ParentTwice => "LOCAL_PARENT_TWICE",
+            Unsendable::CompositeReference => "LOCAL_COMPOSITE_REFERENCE",
         }
     }
 
@@ -68,6 +72,12 @@ impl Unsendable {
                 "trim the key in the model: Salesforce may trim it, and another record has that key"
             }
             Unsendable::RecordId => "use the record id in its form of 18 characters",
+            Unsendable::CompositeReference => {
+                "Salesforce reads '@{' as a reference in composite requests: switch composite off, or mend the text"
+            }
+            Unsendable::ParentTwice => {
+                "map one field a reference, or let nulls of the others keep what is there: a row can set it in one way"
+            }
         }
     }
 }

@@ -48,6 +48,15 @@ impl<'a> Object<'a> {
         self.parse(name)
     }
 
+    /// A value as it stands in the answer.
+    pub(crate) fn json(&self, name: &str) -> Option<&'a [u8]> {
+        self.0.get(name).map(|raw| raw.get().as_bytes())
+    }
+
+    pub(crate) fn object(&self, name: &str) -> Option<Object<'a>> {
+        self.parse(name)
+    }
+
     /// A list of texts; anything else is an empty one.
     pub(crate) fn texts(&self, name: &str) -> Vec<String> {
         self.parse(name).unwrap_or_default()

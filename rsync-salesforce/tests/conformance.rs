@@ -44,6 +44,7 @@ struct SalesforceHarness {
     sim: SalesforceSim,
     key: Key,
     api_version: u16,
+    composite: bool,
     quirks: salesforce::Quirks,
     target: Target,
     faults: SalesforceFaults,
@@ -52,7 +53,7 @@ struct SalesforceHarness {
 }
 
 impl SalesforceHarness {
-    async fn start(key: Key, api_version: u16, quirks: salesforce::Quirks) -> HarnessResult<Self> {
+    async fn start(key: Key, api_version: u16, composite: bool, quirks: salesforce::Quirks) -> HarnessResult<Self> {
         let mut object = ObjectSeed::new(OBJECT, "a01").with_field(key.seed());
         for field in [
             FieldSeed { length: Some(32_768), ..FieldSeed::of("Remark__c", "textarea") },
@@ -81,10 +82,12 @@ impl SalesforceHarness {
             .with_writing("PATCH", "/composite/sobjects/Plan__c/Ext__c")
             .with_writing("PATCH", "/composite/sobjects")
             .with_writing("POST", "/composite/sobjects")
+            .with_writing("DELETE", "/composite/sobjects")
+            .with_writing("POST", "/composite")
             .with_reading("GET", "/query");
         let faults = SalesforceFaults { faults, board: sim.faults().clone() };
         let target = Target::new(OBJECT, "Ext__c");
-        Ok(Self { sim, key, api_version, quirks, target, faults, old: Mutex::default() })
+        Ok(Self { sim, key, api_version, composite, quirks, target, faults, old: Mutex::default() })
     }
 
     fn salesforce(&self, login_url: &str, credentials: Credentials) -> Arc<dyn Destination> {
@@ -94,7 +97,8 @@ impl SalesforceHarness {
             .credentials(credentials)
             .login_url(login_url)
             .allow_loopback_http(true)
-            .api_version(self.api_version);
+            .api_version(self.api_version)
+            .composite(self.composite);
         Arc::new(salesforce.build().expect("the settings are constants that work"))
     }
 
@@ -245,9 +249,18 @@ impl ServiceFaults for SalesforceFaults {
 }
 
 async fn conforms(key: Key, api_version: u16, quirks: salesforce::Quirks) {
-    let harness = SalesforceHarness::start(key, api_version, quirks).await.expect("it starts");
+    conforms_in(key, api_version, false, quirks).await;
+}
+
+async fn conforms_in(key: Key, api_version: u16, composite: bool, quirks: salesforce::Quirks) {
+    let harness = SalesforceHarness::start(key, api_version, composite, quirks).await.expect("it starts");
     let report = run(&harness).await;
     assert!(report.passed(), "{key:?}, version {api_version}\n{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_a_text_key_with_a_thousand_rows_a_call() {
+    conforms_in(Key::Text, 66, true, salesforce::Quirks::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

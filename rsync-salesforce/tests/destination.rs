@@ -14,9 +14,9 @@ use rsync_core::capability::Operation;
 use rsync_core::destination::{Found, KeyFolding, LookupRequest, Target};
 use rsync_core::ids::FieldName;
 use rsync_core::record::{FieldType, Rows};
-use rsync_core::{Destination, Kind, Retry, Secret};
+use rsync_core::{Destination, Kind, Retry};
 use rsync_http::Limits;
-use rsync_salesforce::{Builder, Credentials, Salesforce};
+use rsync_salesforce::Salesforce;
 use rsync_testkit::sim::fault::{DropEntries, FaultAction, FaultPlan, FaultRule, Processing, Requests};
 use rsync_testkit::sim::salesforce::{
     FieldSeed, Quirks, RowFault, SalesforceSim, SalesforceSimBuilder, UpdateOnlyMiss,
@@ -36,16 +36,8 @@ fn sim() -> SalesforceSimBuilder {
         .with_field("Contact", FieldSeed::text("Frozen__c", 80).read_only())
 }
 
-fn builder(sim: &SalesforceSim) -> Builder {
-    let key = Secret::new(sim.private_key_pem());
-    Salesforce::builder()
-        .credentials(Credentials::jwt_bearer(sim.client_id(), sim.username(), key))
-        .login_url(sim.base_url())
-        .allow_loopback_http(true)
-}
-
 fn salesforce(sim: &SalesforceSim) -> Salesforce {
-    builder(sim).build().unwrap()
+    signed_in(sim)
 }
 
 /// Contacts with these keys and last names.
@@ -237,7 +229,7 @@ async fn creates_and_updates() {
             ("Phone", &[Some("0"), Some("2"), Some("1")]),
         ]);
         let outcomes = write_words(&salesforce, Operation::Update, &contacts(), updated).await;
-        assert_eq!(effects(&outcomes), ["Rejected", "Updated", "Updated"], "{outcomes:?}");
+        assert_eq!(effects(&outcomes), ["Missing", "Updated", "Updated"], "{outcomes:?}");
         assert_eq!(sim.record_by("Contact", "Ext__c", "e-2").unwrap().fields["Phone"], "2");
         assert_eq!(sim.records("Contact").len(), 2);
 
@@ -246,7 +238,7 @@ async fn creates_and_updates() {
         let gone = "003ak00000luKU1AAM";
         let moved = rows(&[("Id", &[Some(&id), Some(gone)]), ("Ext__c", &[Some("new"), Some("x")])]);
         let outcomes = write_words(&salesforce, Operation::Update, &by_id, moved).await;
-        assert_eq!((outcomes[0].as_str(), effects(&outcomes)[1]), (format!("Updated {id}").as_str(), "Rejected"));
+        assert_eq!((outcomes[0].as_str(), effects(&outcomes)[1]), (format!("Updated {id}").as_str(), "Missing"));
         assert_eq!(sim.record_by("Contact", "Id", &id).unwrap().fields["Ext__c"], "new");
     }
 }
@@ -362,7 +354,7 @@ async fn f39_writes_survive_an_ended_session() {
 async fn failing(sim: &SalesforceSim, action: FaultAction) -> ((Kind, Retry), u64) {
     let mut limits = Limits::default();
     limits.total_ms = 300;
-    let salesforce = builder(sim).limits(limits).build().unwrap();
+    let salesforce = builder_for(sim).limits(limits).build().unwrap();
     salesforce.describe(&contacts()).await.unwrap();
     sim.faults().set(FaultPlan::new([FaultRule::new(action).on_method("PATCH")])).unwrap();
     let (before, rows) = (sim.journal().total(), people(&["canary"]));

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rsync_core::arrow::array::AsArray;
 use rsync_core::arrow::datatypes::Decimal128Type;
-use rsync_core::capability::Operation;
+use rsync_core::capability::{Addressing, Operation};
 use rsync_core::destination::{KeyFolding, LookupRequest, Quota, Target};
 use rsync_core::ids::{FieldName, JobToken};
 use rsync_core::record::FieldType;
@@ -213,7 +213,8 @@ async fn settings_are_sent() {
     let server = Playback::described(200, done).await;
     let salesforce = server.builder().api_version(60).build().unwrap();
     let capability = |match_on: &str| salesforce.capability(&Target::new("Contact", match_on));
-    assert!(capability("Ext__c").update.is_none() && capability("Id").update.is_some());
+    let addressing = |match_on: &str| capability(match_on).update.unwrap().addressing;
+    assert_eq!((addressing("Ext__c"), addressing("Id")), (Addressing::ById, Addressing::ByKeyOrId));
     assert!(capability("Id").upsert.is_none() && capability("Email").create.is_none());
 }
 
@@ -379,7 +380,8 @@ async fn calls_that_send_nothing() {
         let target = Target::new("Contact", match_on);
         let error = salesforce.write(&cx(), batch(operation, &target, keys(match_on, &["1"]))).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unsupported, "{operation:?}");
-        assert!(salesforce.capability(&target).limits(operation).is_none());
+        let offered = salesforce.capability(&target).limits(operation).map(|limits| limits.addressing);
+        assert!(offered.is_none_or(|addressing| !addressing.takes_keys()));
     }
     let bad = Target::new("Contact/../x", "Ext__c");
     let error = salesforce.write(&cx(), batch(Operation::Upsert, &bad, keys("Ext__c", &["a"]))).await.unwrap_err();

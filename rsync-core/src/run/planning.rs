@@ -46,7 +46,6 @@ impl Pipeline {
         async {
             self.emit(run, &Event::PlanStarted);
             let capability = self.destination.capability(&self.target);
-            self.policy.validate(&capability)?;
             let session: Arc<dyn StateSession> = Arc::from(self.store.acquire(&self.sync).await?);
             if !options.anew {
                 bring_up(&*self.store, &self.sync, &*session).await?;
@@ -56,6 +55,8 @@ impl Pipeline {
             }
             let schema = self.source.schema().await?;
             let account = self.reading(|| self.destination.check(&self.target)).await?;
+            // Only now: of an object that does not exist, the destination says so better.
+            self.policy.validate(&capability)?;
             let remote = self.reading(|| self.destination.describe(&self.target)).await?;
             let (fields, enforced) = self.check_schemas(&schema, &remote, &capability)?;
             let names: Vec<FieldName> = fields.iter().map(|field| field.name.clone()).collect();

@@ -155,7 +155,8 @@ async fn f10_a_state_of_every_format_is_read_and_nothing_is_sent() {
         let session = store.acquire(&SyncId::new("people").unwrap()).await.unwrap();
         assert!(records == dump(&*session).await, "the file of format {format} holds other records than the list");
         drop(session);
-        for table in Table::ALL.iter().filter(|table| **table != Table::Jobs) {
+        // Jobs end with their run, and only histories have an outbox.
+        for table in Table::ALL.iter().filter(|table| !matches!(table, Table::Jobs | Table::Outbox)) {
             let used = records.lines().any(|line| line.starts_with(&format!("{} ", table.as_str())));
             assert!(used, "the state of format {format} has nothing in {table:?}");
         }

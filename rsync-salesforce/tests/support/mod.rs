@@ -10,11 +10,12 @@ use rsync_core::Secret;
 use rsync_core::destination::{Context, Target};
 use rsync_core::ids::RunId;
 use rsync_http::{AccessToken, TokenSource};
-use rsync_salesforce::{Builder, Salesforce};
+use rsync_salesforce::{Builder, Credentials, Salesforce};
 use rsync_testkit::adapter::{self, Played};
 pub(crate) use rsync_testkit::adapter::{
     batch, keys, logged, record_logs, rows, settled, shared_data, shown, typed_rows, words,
 };
+use rsync_testkit::sim::salesforce::SalesforceSim;
 
 /// Text that must not show anywhere.
 pub(crate) const CANARY: &str = "canary";
@@ -40,6 +41,19 @@ pub(crate) fn cx() -> Context {
 
 pub(crate) fn contacts() -> Target {
     Target::new("Contact", "Ext__c")
+}
+
+/// The destination, signed in to a simulator.
+pub(crate) fn signed_in(sim: &SalesforceSim) -> Salesforce {
+    builder_for(sim).build().unwrap()
+}
+
+pub(crate) fn builder_for(sim: &SalesforceSim) -> Builder {
+    let key = Secret::new(sim.private_key_pem());
+    Salesforce::builder()
+        .credentials(Credentials::jwt_bearer(sim.client_id(), sim.username(), key))
+        .login_url(sim.base_url())
+        .allow_loopback_http(true)
 }
 
 /// A host's own source of one token, which counts how often it is asked.
