@@ -9,7 +9,7 @@ use rsync_core::capability::{Capability, Operation, OperationLimits, WriteIdempo
 use rsync_core::destination::Target;
 use rsync_core::error::Retry;
 use rsync_core::ids::SyncId;
-use rsync_core::memory::{Fault, MemoryDestination};
+use rsync_core::memory::Fault;
 use rsync_core::outcome::{Outcome, RowOutcome};
 use rsync_core::pipeline::PipelineBuilder;
 use rsync_core::state::{Mutation, StateStore, Table};
@@ -548,7 +548,7 @@ async fn misuse_is_refused_before_anything_is_sent() {
     let parts = history(&[ADA], limits(WriteIdempotence::ByToken));
     let error = builder(&parts).exits(Exits::new(Exit::Delete, Scope::TouchedByUs)).build().unwrap_err();
     assert_eq!((error.kind(), error.problems()[0].at.as_str()), (Kind::InvalidConfig, "exits"));
-    let destination = MemoryDestination::new().with_capability(Capability::new());
+    let destination = parts.destination.clone().with_capability(Capability::new());
     let sync = builder(&parts).destination(destination, parts.target.clone()).build().unwrap();
     assert_eq!(sync.plan().await.unwrap_err().kind(), Kind::Unsupported);
 }
